@@ -1,0 +1,16 @@
+"""The one error that a user can mend: an input that is not what it should be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """A bad input, said in one sentence: what was wrong, which file or key, what was expected."""
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Return ``"; did you mean 'crop'?"`` for the choice nearest to `word`, or ``""``."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,71 @@
+"""Opening LMDBs for reading: once per process, never across a fork, never a truncated one."""
+
+from __future__ import annotations
+
+import os
+
+import lmdb
+
+from sjft.errors import InputError
+
+# py-lmdb refuses to open one environment twice in a process (its locks would break), yet the TRAIN
+# and TEST nets of one solver may name the same LMDB: they share the environment through this table.
+_shared: dict[tuple[int, int], tuple[lmdb.Environment, int]] = {}
+_owner = os.getpid()
+
+
+def _forget_parent() -> None:
+    """In a forked child, close what the parent had open, or py-lmdb would refuse to open it again.
+
+    Without lock files this closes the child's own descriptors and mappings and nothing else.
+    """
+    global _owner
+    if _owner != os.getpid():
+        for env, _ in _shared.values():
+            env.close()
+        _shared.clear()
+        _owner = os.getpid()
+
+
+def open_env(path: str, role: str) -> lmdb.Environment:
+    """Open the LMDB in the folder `path` read-only, without lock files, for this process.
+
+    `role` (as "source image") names it in messages. Give it back with close_env. Raises InputError if
+    it is missing, is not an LMDB, or is truncated: reading past the end of a truncated file would end
+    the process with SIGBUS.
+    """
+    data = os.path.join(path, "data.mdb")
+    if not os.path.isfile(data):
+        raise InputError(f"the {role} LMDB {path} does not exist: expected a folder with data.mdb")
+    _forget_parent()
+    status = os.stat(data)
+    identity = (status.st_dev, status.st_ino)
+    if identity in _shared:
+        env, users = _shared[identity]
+        _shared[identity] = (env, users + 1)
+        return env
+    try:
+        # lock=False: nothing here writes, and read-only file systems and killed readers stay harmless
+        env = lmdb.open(path, readonly=True, lock=False, readahead=False, max_dbs=0)
+        needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    except lmdb.Error as error:
+        raise InputError(f"the {role} LMDB {path} cannot be opened: {error}") from None
+    if status.st_size < needed:
+        env.close()
+        raise InputError(
+            f"the {role} LMDB {path} is truncated: data.mdb has {status.st_size} bytes, expected {needed}"
+        )
+    _shared[identity] = (env, 1)
+    return env
+
+
+def close_env(env: lmdb.Environment) -> None:
+    """Give back an environment of open_env; the last user of the process closes it."""
+    for identity, (shared, users) in list(_shared.items()):
+        if shared is env and _owner == os.getpid():
+            if users > 1:
+                _shared[identity] = (env, users - 1)
+            else:
+                del _shared[identity]
+                env.close()
+            return

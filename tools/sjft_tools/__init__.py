@@ -1,0 +1,1 @@
+"""The offline half of sjft: the command ``sjft`` and what stands behind its subcommands."""

@@ -1,0 +1,127 @@
+"""Outputs that appear under their final name only when complete.
+
+Work goes on in a hidden sibling of the output, ``.NAME.partial``; a rename ends it. A sibling that a
+killed run left behind is removed by the next run, and a lock on it keeps two runs apart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+
+from sjft.errors import InputError
+
+
+def _sibling(path: str, suffix: str) -> str:
+    folder, name = os.path.split(os.path.abspath(path))
+    return os.path.join(folder, f".{name}.{suffix}")
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refuse_existing(path: str, force: bool) -> None:
+    """Raise InputError if `path` exists and `force` is not set, or if its folder does not exist.
+
+    For commands that work long before they write: new_folder and new_file check it themselves.
+    """
+    parent = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(parent):
+        raise InputError(f"the folder {parent} for the output does not exist: make it first")
+    if os.path.lexists(path) and not force:
+        raise InputError(f"the output {path} exists: give --force to replace it")
+
+
+@contextlib.contextmanager
+def _sole_writer(path: str, force: bool) -> Iterator[None]:
+    """Hold a lock that dies with this process, so that what it guards is stale when it is free."""
+    refuse_existing(path, force)
+    lock = _sibling(path, "lock")
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        busy = InputError(f"another run is writing {path}: wait for it to end")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        if not os.path.exists(lock) or os.fstat(descriptor).st_ino != os.stat(lock).st_ino:
+            # The run that held the lock removed it just now.
+            raise busy
+        try:
+            _undo_half_replacement(path)
+            refuse_existing(path, force)
+            yield
+        finally:
+            os.remove(lock)
+    finally:
+        os.close(descriptor)
+
+
+def _undo_half_replacement(path: str) -> None:
+    """Mend what a kill between the two renames of _put_in_place leaves behind."""
+    replaced = _sibling(path, "replaced")
+    if os.path.lexists(replaced) and not os.path.lexists(path):
+        os.rename(replaced, path)
+    _remove(replaced)
+
+
+def _put_in_place(partial: str, path: str) -> None:
+    replaced = _sibling(path, "replaced")
+    if os.path.isdir(path) and not os.path.islink(path):
+        # A folder cannot be renamed onto one that is not empty.
+        os.rename(path, replaced)
+    os.replace(partial, path)
+    _sync(os.path.dirname(os.path.abspath(path)))
+    _remove(replaced)
+
+
+@contextlib.contextmanager
+def new_folder(path: str, force: bool = False) -> Iterator[str]:
+    """Yield an empty working folder that becomes `path` if the block ends without an exception.
+
+    Raises InputError if `path` exists and `force` is not set, or if another run is writing it.
+    """
+    path = path.rstrip("/") or path
+    with _sole_writer(path, force):
+        partial = _sibling(path, "partial")
+        _remove(partial)
+        os.mkdir(partial)
+        try:
+            yield partial
+            for name in os.listdir(partial):
+                _sync(os.path.join(partial, name))
+            _put_in_place(partial, path)
+        finally:
+            _remove(partial)
+
+
+@contextlib.contextmanager
+def new_file(path: str, force: bool = False) -> Iterator[str]:
+    """Yield the name of a working file that becomes `path` if the block ends without an exception.
+
+    The working name keeps the suffix of `path`, for writers that go by it. Raises as new_folder does.
+    """
+    with _sole_writer(path, force):
+        partial = _sibling(path, "partial" + os.path.splitext(path)[1])
+        _remove(partial)
+        try:
+            yield partial
+            _sync(partial)
+            _put_in_place(partial, path)
+        finally:
+            _remove(partial)

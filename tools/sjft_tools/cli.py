@@ -1,0 +1,95 @@
+"""The command ``sjft``: finds the subcommand's module, runs it, turns bad input into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import signal
+import sys
+from typing import NoReturn
+
+from sjft import __version__
+from sjft.errors import InputError, did_you_mean
+from sjft_tools.command import Parser, print_options
+
+#: subcommand -> what it does; its module is sjft_tools.commands.<name with _ for ->
+COMMANDS = {
+    "check": "test everything that training needs, before training",
+    "convert": "write an image LMDB from a list of files or a folder per class",
+    "index": "write the side files for an image LMDB that Caffe's own tools made",
+    "fit-bins": "fit the adaptive histogram bins on the target images",
+    "retrieve": "find the nearest source images of every target image",
+    "gallery": "draw target images beside their neighbours",
+    "evaluate": "measure a trained net's accuracy on an image LMDB",
+    "prototxt": "regenerate the nets and solvers under prototxt/",
+    "demo": "run the whole method on embedded data",
+}
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="sjft",
+        usage="sjft COMMAND ...",
+        description="Selective joint fine-tuning with Caffe.",
+        epilog=f"commands:\n{lines}\n\n'sjft COMMAND --help' shows a command's options.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sjft {__version__}")
+    return parser
+
+
+def _fail(command: str, message: str, status: int) -> NoReturn:
+    sys.stdout.flush()
+    print(f"sjft {command}: error: {message}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+def _raise_interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    module = importlib.import_module(f"sjft_tools.commands.{command.replace('-', '_')}")
+    parser = Parser(prog=f"sjft {command}", description=module.__doc__)
+    module.add_arguments(parser)
+    args = parser.parse_args(arguments)
+    print_options(parser.prog, args)
+    # A batch system's SIGTERM must clean up as Ctrl-C does.
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    try:
+        module.run(args)
+    except InputError as error:
+        _fail(command, str(error), EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        _fail(command, "interrupted; nothing was left half-written", EXIT_INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        place = f" (writing {error.filename})" if error.filename else ""
+        _fail(command, f"{error.strerror}{place}: expected room and leave to write there", 1)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run ``sjft`` with `argv` (default: the process's arguments); leaves through SystemExit on failure."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0].startswith("-"):
+        parser = _top_parser()
+        parser.parse_args(argv)
+        parser.print_help()
+        raise SystemExit(EXIT_BAD_INPUT)
+    command = argv[0]
+    if command not in COMMANDS:
+        hint = did_you_mean(command, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
+        print(f"sjft: error: there is no command '{command}'{hint}", file=sys.stderr)
+        raise SystemExit(EXIT_BAD_INPUT)
+    _run(command, argv[1:])
+
+
+if __name__ == "__main__":
+    main()

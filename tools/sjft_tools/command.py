@@ -1,0 +1,53 @@
+"""What all commands share: the parser's manners, the options' print-out, the progress bar."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from typing import Any, Callable, TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose --help shows every default."""
+
+    def __init__(self, **keywords: Any) -> None:
+        keywords.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(allow_abbrev=False, **keywords)
+
+
+def integer_at_least(minimum: int) -> Callable[[str], int]:
+    """Return an argparse type: an integer of at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {minimum}, got {text!r}")
+        return value
+
+    return parse
+
+
+def add_force(parser: argparse.ArgumentParser) -> None:
+    """Add --force, without which no command overwrites anything."""
+    parser.add_argument("--force", action="store_true", help="replace the output if it exists")
+
+
+def print_options(prog: str, args: argparse.Namespace) -> None:
+    """Print a command's resolved options to standard error, one line."""
+    options = "  ".join(f"{name}={value}" for name, value in vars(args).items())
+    print(f"{prog}: {options}", file=sys.stderr, flush=True)
+
+
+def progress(
+    items: Iterable[Item], what: str, total: int | None = None, unit: str = "image"
+) -> tqdm[Item]:
+    """Wrap `items` in a progress bar on standard error: rate, time left."""
+    return tqdm(items, desc=what, total=total, unit=unit, file=sys.stderr, mininterval=0.5)

@@ -1,0 +1,99 @@
+"""Writing an image LMDB: Datum records with labels, and the side files beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from array import array
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from sjft import __version__
+from sjft.errors import InputError
+from sjft.image_lmdb import LABELS_FILE
+from sjft.messages import Datum
+from sjft.record_lmdb import KEY_FORMAT
+from sjft.side_file import IMAGES, write_side_file
+from sjft_tools.atomic import new_folder
+from sjft_tools.lmdb_writer import LmdbWriter
+
+
+def encoded_datum(image_bytes: bytes, label: int, height: int = 0, width: int = 0) -> bytes:
+    """Return the bytes of a Datum that holds an image file's bytes as they are.
+
+    `label` counts from 0; `height` and `width` in pixels are for the record's readers only.
+    """
+    datum = Datum(data=image_bytes, label=label, encoded=True)
+    if height and width:
+        datum.channels, datum.height, datum.width = 3, height, width
+    return datum.SerializeToString()
+
+
+def write_image_side_files(
+    folder: str, counts: dict[str, Any], labels: np.ndarray, class_names: Sequence[str]
+) -> None:
+    """Write ``sjft_labels.npy`` and ``sjft.json`` of an image LMDB into `folder`.
+
+    `counts`: what LmdbWriter.finish returned, and "key_format" if the keys are not the running number;
+    `labels`: int32 (count,); `class_names`: one per label, or empty.
+    """
+    np.save(os.path.join(folder, LABELS_FILE), labels)
+    content = {
+        "format": IMAGES,
+        **counts,
+        "key_format": counts.get("key_format", KEY_FORMAT),
+        "class_names": list(class_names),
+        "written_by": f"sjft {__version__}",
+    }
+    write_side_file(folder, content)
+
+
+class ImageLmdbWriter:
+    """A context manager: ``with ImageLmdbWriter(path, class_names) as writer: writer.add(value, label)``.
+
+    The folder appears under `path` when the block ends without an exception.
+    """
+
+    def __init__(self, path: str, class_names: Sequence[str] = (), force: bool = False) -> None:
+        """Raises InputError, on entering, if `path` exists and `force` is not set."""
+        self.path = path
+        self._class_names: list[str] = list(class_names)
+        self._force = force
+        self._labels = array("i")
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> ImageLmdbWriter:  # noqa: PYI034  (typing.Self is Python 3.11)
+        with contextlib.ExitStack() as stack:
+            self._folder = stack.enter_context(new_folder(self.path, self._force))
+            self._writer = stack.enter_context(contextlib.closing(LmdbWriter(self._folder)))
+            self._exit = stack.pop_all()
+        return self
+
+    def add(self, value: bytes, label: int) -> None:
+        """Append a record: the bytes of a Datum whose label is `label`, from 0."""
+        self._writer.add(value)
+        self._labels.append(label)
+
+    @property
+    def count(self) -> int:
+        """The number of records added so far."""
+        return self._writer.count
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._exit:
+            if error is not None:
+                # Leaving by the exception makes new_folder remove what was written.
+                raise error
+            if not self.count:
+                raise InputError(f"no image was given for {self.path}: expected at least one")
+            counts = self._writer.finish()
+            labels = np.array(self._labels, np.int32)
+            write_image_side_files(self._folder, counts, labels, self._class_names)
