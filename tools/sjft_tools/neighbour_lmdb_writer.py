@@ -28,6 +28,8 @@ def write_neighbours(
 ) -> None:
     """Write the neighbour LMDB `path`, bound to `target` and `source` by their fingerprints.
 
+    Their paths are recorded too, as a hint for tools that show neighbours; they may have moved since.
+
     `indices`: T x K int64, positions in the source's key order, nearest first; `distances`: T x K
     float32; `info`: what the side file records of how they were found (bank, bins, checksums).
     Raises InputError if `path` exists and `force` is not set.
@@ -57,6 +59,8 @@ def write_neighbours(
             **counts,
             "key_format": target.info["key_format"],
             "k": k,
+            "target_path": target.path,
+            "source_path": source.path,
             "target_fingerprint": target.fingerprint,
             "source_fingerprint": source.fingerprint,
             **info,

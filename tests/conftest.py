@@ -1,0 +1,75 @@
+"""What the tests share: drawn images, image LMDBs of them, and the command ``sjft`` as users run it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
+
+REPO = Path(__file__).resolve().parent.parent
+SHARED = REPO.parent / "shared"
+
+
+def draw_image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """Return a smooth coloured image, H x W x 3 uint8 BGR, that differs for every `seed`."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def write_image_lmdb(
+    path: Path,
+    images: Sequence[np.ndarray],
+    labels: Sequence[int],
+    class_names: Sequence[str] = (),
+) -> Path:
+    """Write `images` (H x W x 3 uint8 BGR) as lossless PNG records with `labels`; return `path`."""
+    with ImageLmdbWriter(str(path), class_names) as writer:
+        for image, label in zip(images, labels):
+            encoded = cv2.imencode(".png", image)[1].tobytes()
+            writer.add(encoded_datum(encoded, label, *image.shape[:2]), label)
+    return path
+
+
+def run_sjft(*arguments: object, status: int = 0, cwd: Path | None = None) -> str:
+    """Run ``sjft`` in a process of its own, check its exit status, return both its outputs."""
+    process = subprocess.run(
+        [sys.executable, "-m", "sjft_tools.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=cwd,
+        timeout=600,
+        check=False,
+    )
+    assert process.returncode == status, process.stdout
+    return process.stdout
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and weights that may lie beside the checkout."""
+    folder = SHARED / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real images and weights in ../shared/data")
+    return folder
+
+
+@pytest.fixture
+def make_lmdb(tmp_path: Path) -> Callable[..., str]:
+    """A function (name, count, classes) that writes an LMDB of drawn images; returns its path."""
+
+    def make(name: str, count: int, classes: int = 3, seed: int = 0, **size: int) -> str:
+        images = [draw_image(1000 * seed + i, **size) for i in range(count)]
+        names = [f"class {c}" for c in range(classes)]
+        labels = [i % classes for i in range(count)]
+        return os.fspath(write_image_lmdb(tmp_path / name, images, labels, names))
+
+    return make
