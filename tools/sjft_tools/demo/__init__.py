@@ -1,0 +1,1 @@
+"""The demo: made-up source images, real digits, and the commands a user would type on them."""
