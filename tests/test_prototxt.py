@@ -1,0 +1,215 @@
+"""The command `sjft prototxt`, and whether the files under prototxt/ open in netscope."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPO, run_sjft
+from sjft_tools.nets.published import published_files
+from sjft_tools.nets.text import Word, net_text, quoted, scalar
+
+NETS = sorted(name for name in published_files() if not name.endswith("solver.prototxt"))
+
+# netscope's grammar is narrower than protobuf's: JSON's escapes only, a digit before the point, one
+# string per field.
+TOKEN = re.compile(
+    r"""\s*(?:\#[^\n]*\s*)*(?:
+      (?P<string>'(?:[^'\\\n\t]|\\["'\\/bfnrt]|\\u[0-9a-fA-F]{4})*'
+               | "(?:[^"\\\n\t]|\\["'\\/bfnrt]|\\u[0-9a-fA-F]{4})*")
+    | (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<key>[A-Za-z0-9_-]+)
+    | (?P<sign>[:{}])
+    )""",
+    re.VERBOSE,
+)
+
+
+def parse(text: str) -> list[tuple[str, Any]]:
+    """Fields in order, as netscope's grammar reads them; raises ValueError where it would fail."""
+    tokens, position = [], 0
+    text = text.rstrip()
+    while position < len(text):
+        match = TOKEN.match(text, position)
+        if not match:
+            raise ValueError(f"netscope cannot read {text[position : position + 40]!r}")
+        tokens.append((match.lastgroup, match.group(match.lastgroup or 0)))
+        position = match.end()
+    tokens.append(("sign", "}"))
+    fields, end = parse_fields(tokens, 0)
+    assert end == len(tokens)
+    return fields
+
+
+def parse_fields(tokens: list[tuple[Any, str]], at: int) -> tuple[list[tuple[str, Any]], int]:
+    fields: list[tuple[str, Any]] = []
+    while tokens[at] != ("sign", "}"):
+        kind, key = tokens[at]
+        if kind != "key":
+            raise ValueError(f"expected a field's name, got {key!r}")
+        colon = tokens[at + 1] == ("sign", ":")
+        at += 1 + colon
+        value: Any
+        if tokens[at] == ("sign", "{"):
+            value, at = parse_fields(tokens, at + 1)
+        elif colon and tokens[at][0] != "sign":
+            value, at = tokens[at][1].strip("'\""), at + 1
+        else:
+            raise ValueError(f"expected a value of {key}, got {tokens[at][1]!r}")
+        fields.append((key, value))
+    return fields, at + 1
+
+
+def netscope_problems(text: str) -> list[str]:
+    """Why netscope would show the net wrongly or not at all."""
+    layers = [value for key, value in parse(text) if key == "layer"]
+    problems, names, writers = [], set(), {}
+    for layer in layers:
+        name = dict(layer)["name"]
+        bottoms = [value for key, value in layer if key == "bottom"]
+        tops = [value for key, value in layer if key == "top"]
+        includes = [dict(value) for key, value in layer if key == "include"]
+        if len(includes) > 1 or any(list(include) != ["phase"] for include in includes):
+            problems.append(f"{name}: more than one include, or one without a phase alone")
+        if includes and includes[0]["phase"] != "TRAIN":
+            continue
+        if name in names:
+            problems.append(f"{name}: two layers of this name in TRAIN")
+        names.add(name)
+        for top in tops:
+            if tops != bottoms and writers.setdefault(top, name) != name:
+                problems.append(f"{top}: written by {writers[top]} and {name}")
+    return problems
+
+
+def test_published_files_are_as_generated():
+    assert "8 files" in run_sjft("prototxt", "--check", cwd=REPO)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_nets_open_in_netscope(name):
+    text = (REPO / "prototxt" / name).read_text(encoding="utf-8")
+    assert netscope_problems(text) == []
+    assert len(parse(text)) > 80
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_files_look_written_by_hand(name):
+    text = (REPO / "prototxt" / name).read_text(encoding="utf-8")
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        assert line == line.rstrip() != "" and indent % 2 == 0
+        assert len(line) <= 100 or line.startswith("    param_str: '{")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('layer { name: "a" "b" }', "expected a field's name"),
+        ("a: .5", "cannot read"),
+        ("a: 1.", "cannot read"),
+        (r"a: '\x41'", "cannot read"),
+        ("a: 1; b: 2", "cannot read"),
+    ],
+)
+def test_this_reader_refuses_what_netscope_refuses(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        parse(text)
+
+
+def test_this_reader_sees_two_writers_of_a_blob():
+    layer = {"type": "Python", "top": "data", "include": {"phase": Word("TRAIN")}}
+    text = net_text("n", "h", [{"name": "a", **layer}, {"name": "b", **layer}])
+    assert netscope_problems(text) == ["data: written by a and b"]
+    other = {**layer, "include": {"phase": Word("TEST")}}
+    assert (
+        netscope_problems(net_text("n", "h", [{"name": "a", **layer}, {"name": "a", **other}]))
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', "it's", "both ' and \"", "back\\slash", "two\nlines", "Ü"]
+)
+def test_strings_read_back_in_caffe_and_netscope(text):
+    message = pytest.importorskip("caffe.proto.caffe_pb2").NetParameter()
+    text_format = pytest.importorskip("google.protobuf.text_format")
+    text_format.Parse(f"name: {quoted(text)}", message)
+    assert message.name == text
+    assert len(parse(f"name: {quoted(text)}")) == 1
+
+
+def test_scalars():
+    values = [Word("MAX"), "MAX", True, 3, 0.5, 0.0001, 1e-7]
+    assert [scalar(v) for v in values] == ["MAX", '"MAX"', "true", "3", "0.5", "0.0001", "1e-07"]
+
+
+def test_own_target_set(tmp_path):
+    run_sjft(
+        *("prototxt", "--out-dir", "my_nets", "--target-classes", 4, "--source-classes", 8),
+        *("--test-images", 25, "--batch-size", 6, "--k0", 3, "--target", "it's/train_lmdb"),
+        cwd=tmp_path,
+    )
+    folder = tmp_path / "my_nets"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"sjft_{kind}.prototxt" for kind in ("deploy", "solver", "train_val")
+    ]
+    solver = (folder / "sjft_solver.prototxt").read_text()
+    assert 'net: "my_nets/sjft_train_val.prototxt"' in solver
+    assert "test_iter: 3\n" in solver
+    assert 'snapshot_prefix: "my_nets/sjft"' in solver
+    net = (folder / "sjft_train_val.prototxt").read_text()
+    assert r"""param_str: '{"target": "it\'s/train_lmdb",""" in net
+    assert '"batch_size": 6, "k0": 3' in net
+    assert "num_output: 4\n" in net and "num_output: 8\n" in net
+    assert "accuracy_top5" not in net  # of four classes
+    assert netscope_problems(net) == []
+
+
+def test_own_target_set_needs_a_folder_of_its_own(tmp_path):
+    message = run_sjft("prototxt", "--target-classes", 4, status=2, cwd=tmp_path)
+    assert (
+        "sjft prototxt: error: --target-classes is not the published nets' (67), and prototxt "
+        "holds those: give --out-dir, a folder for nets of your own" in message
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_names_what_differs(tmp_path):
+    run_sjft("prototxt", "--out-dir", "nets", cwd=tmp_path)
+    folder = tmp_path / "nets"
+    run_sjft("prototxt", "--out-dir", "nets", "--check", cwd=tmp_path)
+    with (folder / "sjft_solver.prototxt").open("a") as solver:
+        solver.write("# by hand\n")
+    (folder / "demo/deploy.prototxt").unlink()
+    (folder / "demo/old.prototxt").write_text("")
+    message = run_sjft("prototxt", "--out-dir", "nets", "--check", status=2, cwd=tmp_path)
+    assert (
+        "nets is not as generated (sjft_solver.prototxt differs, demo/deploy.prototxt is missing, "
+        "demo/old.prototxt is not generated): run sjft prototxt --force" in message
+    )
+
+
+def test_changed_files_are_replaced_only_with_force(tmp_path):
+    run_sjft("prototxt", "--out-dir", "nets", cwd=tmp_path)
+    edited = tmp_path / "nets/sjft_solver.prototxt"
+    (tmp_path / "nets/sjft_deploy.prototxt").unlink()
+    edited.write_text("# by hand\n")
+    message = run_sjft("prototxt", "--out-dir", "nets", status=2, cwd=tmp_path)
+    assert "nets/sjft_solver.prototxt exists and differs from what is to be written" in message
+    assert edited.read_text() == "# by hand\n"
+    assert not (tmp_path / "nets/sjft_deploy.prototxt").exists()
+    message = run_sjft("prototxt", "--out-dir", "nets", "--force", cwd=tmp_path)
+    assert "nets/sjft_solver.prototxt written" in message
+    assert "nets/sjft_train_val.prototxt unchanged" in message
+    run_sjft("prototxt", "--out-dir", "nets", "--check", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("option", [("--batch-size", "7"), ("--target-classes", "0")])
+def test_impossible_numbers_are_refused(tmp_path: Path, option):
+    message = run_sjft("prototxt", "--out-dir", "nets", *option, status=2, cwd=tmp_path)
+    assert f"argument {option[0]}: expected an" in message
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,147 @@
+"""Write the nets and solvers: the published ones, or the ResNet-152's for a target set of one's
+own.
+
+Without options it brings the published files under prototxt/ up to date; --check only compares. Any
+option about the target set writes that set's train_val, deploy and solver instead, into an
+--out-dir of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sjft.errors import InputError
+from sjft_tools.atomic import new_file
+from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.nets.joint import DataPaths
+from sjft_tools.nets.published import FOLDER, published_files
+from sjft_tools.nets.resnet152 import TASK, Experiment, experiment_files
+
+PATHS = DataPaths()
+# Options about a target set, with the published experiment's values; their names are the layers'
+# own.
+EXPERIMENT_OPTIONS: dict[str, Any] = {
+    "target_classes": TASK.target_classes,
+    "source_classes": TASK.source_classes,
+    "test_images": Experiment().test_images,
+    "k0": TASK.k0,
+    "batch_size": TASK.batch_size,
+    "target": PATHS.target,
+    "target_test": PATHS.target_test,
+    "source": PATHS.source,
+    "neighbours": PATHS.neighbours,
+}
+
+
+def even_size(text: str) -> int:
+    """A batch size: half target, half source."""
+    size = integer_at_least(2)(text)
+    if size % 2:
+        raise argparse.ArgumentTypeError(f"expected an even number, got {text!r}")
+    return size
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to `parser`."""
+    published = EXPERIMENT_OPTIONS
+    count = integer_at_least(1)
+
+    def add(name: str, **keywords: Any) -> None:
+        parser.add_argument(name, default=published[name[2:].replace("-", "_")], **keywords)
+
+    parser.add_argument("--out-dir", default=FOLDER, metavar="DIR", help="folder of the files")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    add("--target-classes", type=count, metavar="N", help="classes of the target set")
+    add("--source-classes", type=count, metavar="M", help="classes of the source set")
+    add("--test-images", type=count, metavar="T", help="images of the target's test set")
+    add("--k0", type=count, help="nearest neighbours in use per target image at level 1")
+    add("--batch-size", type=even_size, metavar="B", help="images in a batch, half of them target")
+    add("--target", metavar="TARGET_LMDB", help="target training images")
+    add("--target-test", metavar="TEST_LMDB", help="target test images")
+    add("--source", metavar="SOURCE_LMDB", help="source images")
+    add("--neighbours", metavar="NEIGHBORS_LMDB", help="neighbours of the target training images")
+    add_force(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write or compare the files; raises InputError when one differs."""
+    folder = Path(args.out_dir)
+    files = wanted_files(args)
+    if args.check:
+        check(folder, files)
+        print(f"{len(files)} files in {folder} are as generated")
+    else:
+        write(folder, files, args.force)
+
+
+def wanted_files(args: argparse.Namespace) -> dict[str, str]:
+    """The files that the options ask for: name below --out-dir -> text."""
+    options = {name: getattr(args, name) for name in EXPERIMENT_OPTIONS}
+    own = [name for name, value in options.items() if value != EXPERIMENT_OPTIONS[name]]
+    folder = str(Path(args.out_dir))
+    if not own:
+        return published_files(folder)
+    if folder == FOLDER:
+        option = "--" + own[0].replace("_", "-")
+        raise InputError(
+            f"{option} is not the published nets' ({EXPERIMENT_OPTIONS[own[0]]}), and {FOLDER} "
+            "holds those: give --out-dir, a folder for nets of your own"
+        )
+    return experiment_files(own_experiment(options, folder))
+
+
+def own_experiment(options: dict[str, Any], folder: str) -> Experiment:
+    """The published experiment with a user's `options`; snapshots go beside the nets."""
+    paths = DataPaths(*(options[key] for key in ("target", "target_test", "source", "neighbours")))
+    task = replace(
+        TASK,
+        target_classes=options["target_classes"],
+        source_classes=options["source_classes"],
+        batch_size=options["batch_size"],
+        k0=options["k0"],
+        paths=paths,
+    )
+    return Experiment(task, options["test_images"], folder, snapshot_prefix=f"{folder}/sjft")
+
+
+def check(folder: Path, files: dict[str, str]) -> None:
+    """Raise InputError unless `folder` holds exactly `files`, as far as .prototxt files go."""
+    states = {name: state(folder / name, text) for name, text in files.items()}
+    wrong = [f"{name} {state}" for name, state in states.items() if state != "unchanged"]
+    there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.prototxt"))
+    wrong += [f"{name} is not generated" for name in there if name not in files]
+    if wrong:
+        raise InputError(
+            f"{folder} is not as generated ({', '.join(wrong)}): run sjft prototxt --force, "
+            "and change nets in sjft_tools.nets only"
+        )
+
+
+def state(path: Path, text: str) -> str:
+    """How the file at `path` compares with `text`."""
+    if not path.exists():
+        return "is missing"
+    return "unchanged" if path.read_text(encoding="utf-8") == text else "differs"
+
+
+def write(folder: Path, files: dict[str, str], force: bool) -> None:
+    """Write what is missing or, with `force`, differs; refuse before anything is written."""
+    states = {name: state(folder / name, text) for name, text in files.items()}
+    differing = [name for name, state in states.items() if state == "differs"]
+    if differing and not force:
+        raise InputError(
+            f"{folder / differing[0]} exists and differs from what is to be written: "
+            "give --force to replace it"
+        )
+    for name, text in files.items():
+        path = folder / name
+        if states[name] == "unchanged":
+            print(f"{path} unchanged")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(str(path), force) as partial:
+            Path(partial).write_text(text, encoding="utf-8")
+        print(f"{path} written")

@@ -1,0 +1,173 @@
+"""Stock Caffe layers as messages: one small function each, with the settings that our nets use.
+
+Where a layer computes in place its bottom is its top. A layer that writes a blob of its own has the
+blob's name, which is what netscope needs to draw the edges.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sjft_tools.nets.text import Message, Word
+
+
+def only_in(phase: str, layer: Message) -> Message:
+    """`layer`, left out of every phase but `phase` (TRAIN or TEST)."""
+    head = {key: value for key, value in layer.items() if key in ("name", "type", "bottom", "top")}
+    rest = {key: value for key, value in layer.items() if key not in head}
+    return {**head, "include": {"phase": Word(phase)}, **rest}
+
+
+def without_training(layer: Message) -> Message:
+    """`layer` without learning rates and weight fillers, as a deploy net has it."""
+    return {
+        key: without_training(value) if isinstance(value, dict) else value
+        for key, value in layer.items()
+        if key not in ("param", "weight_filler", "bias_filler")
+    }
+
+
+def input_layer(name: str, shape: tuple[int, ...]) -> Message:
+    """A blob that the caller fills, of the given shape (N, channels, height, width)."""
+    return {
+        "name": name,
+        "type": "Input",
+        "top": name,
+        "input_param": {"shape": {"dim": list(shape)}},
+    }
+
+
+def python_layer(
+    name: str,
+    layer_class: str,
+    params: dict[str, Any],
+    tops: list[str],
+    bottoms: list[str] | None = None,
+    loss_weights: list[float] | None = None,
+) -> Message:
+    """A layer of `sjft.layers`; `params` becomes its param_str, one line of JSON."""
+    python_param = {
+        "module": "sjft.layers",
+        "layer": layer_class,
+        "param_str": json.dumps(params, ensure_ascii=False),
+    }
+    layer: Message = {"name": name, "type": "Python", "bottom": bottoms or [], "top": tops}
+    return {**layer, "loss_weight": loss_weights or [], "python_param": python_param}
+
+
+def convolution(
+    name: str, bottom: str, num_output: int, kernel: int, stride: int = 1, pad: int = 0
+) -> Message:
+    """A square convolution without bias: the normalisation behind it has one."""
+    param: Message = {"num_output": num_output, "kernel_size": kernel}
+    if stride != 1:
+        param["stride"] = stride
+    if pad:
+        param["pad"] = pad
+    return {
+        "name": name,
+        "type": "Convolution",
+        "bottom": bottom,
+        "top": name,
+        "param": {"lr_mult": 1, "decay_mult": 1},
+        "convolution_param": {**param, "bias_term": False, "weight_filler": {"type": "msra"}},
+    }
+
+
+def batch_norm(name: str, bottom: str, top: str, moving_average: float | None = None) -> Message:
+    """BatchNorm: batch statistics in TRAIN, running ones in TEST (the phase's default).
+
+    Its three blobs (mean, variance, and the count that both are divided by) are averages, not
+    weights, hence learning rate 0. `moving_average` is the share of the old average that an
+    iteration keeps; None leaves Caffe's 0.999.
+    """
+    layer: Message = {"name": name, "type": "BatchNorm", "bottom": bottom, "top": top}
+    layer["param"] = [{"lr_mult": 0, "decay_mult": 0}] * 3
+    if moving_average is not None:
+        layer["batch_norm_param"] = {"moving_average_fraction": moving_average}
+    return layer
+
+
+def scale(name: str, blob: str) -> Message:
+    """A factor and a bias per channel, in place: BatchNorm in Caffe has neither."""
+    return {
+        "name": name,
+        "type": "Scale",
+        "bottom": blob,
+        "top": blob,
+        "scale_param": {"bias_term": True},
+    }
+
+
+def relu(name: str, blob: str) -> Message:
+    """max(x, 0), in place."""
+    return {"name": name, "type": "ReLU", "bottom": blob, "top": blob}
+
+
+def pooling(name: str, bottom: str, method: str, kernel: int, stride: int) -> Message:
+    """Pooling over kernel x kernel; `method` is MAX or AVE."""
+    param = {"pool": Word(method), "kernel_size": kernel, "stride": stride}
+    return {
+        "name": name,
+        "type": "Pooling",
+        "bottom": bottom,
+        "top": name,
+        "pooling_param": param,
+    }
+
+
+def eltwise_sum(name: str, bottoms: list[str]) -> Message:
+    """The sum of blobs of one shape."""
+    return {
+        "name": name,
+        "type": "Eltwise",
+        "bottom": bottoms,
+        "top": name,
+        "eltwise_param": {"operation": Word("SUM")},
+    }
+
+
+def slice_batch(name: str, bottom: str, tops: list[str]) -> Message:
+    """The batch cut into equal parts, in order."""
+    return {
+        "name": name,
+        "type": "Slice",
+        "bottom": bottom,
+        "top": tops,
+        "slice_param": {"axis": 0},
+    }
+
+
+def classifier(name: str, bottom: str, classes: int) -> Message:
+    """A fully connected classifier; its bias learns twice as fast as its weights, undecayed."""
+    return {
+        "name": name,
+        "type": "InnerProduct",
+        "bottom": bottom,
+        "top": name,
+        "param": [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}],
+        "inner_product_param": {
+            "num_output": classes,
+            "weight_filler": {"type": "gaussian", "std": 0.01},
+            "bias_filler": {"type": "constant", "value": 0},
+        },
+    }
+
+
+def softmax(name: str, bottom: str) -> Message:
+    """Class scores to probabilities."""
+    return {"name": name, "type": "Softmax", "bottom": bottom, "top": name}
+
+
+def softmax_loss(name: str, scores: str, labels: str) -> Message:
+    """The mean softmax loss of a batch."""
+    return {"name": name, "type": "SoftmaxWithLoss", "bottom": [scores, labels], "top": name}
+
+
+def accuracy(name: str, scores: str, labels: str, top_k: int = 1) -> Message:
+    """The share of images whose label is among the `top_k` highest scores."""
+    layer: Message = {"name": name, "type": "Accuracy", "bottom": [scores, labels], "top": name}
+    if top_k != 1:
+        layer["accuracy_param"] = {"top_k": top_k}
+    return layer
