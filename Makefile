@@ -1,0 +1,46 @@
+# Everything from a fresh clone to the tests; `make` lists the targets.
+#
+#   CAFFE_ROOT=/some/caffe  a Caffe you already have, instead of the one built here
+#   PYTHON=/path/python3    the Python that that Caffe is linked to   (/usr/bin/python3)
+#   SJFT_CACHE=DIR          where the built Caffe is kept             (~/.cache/sjft)
+
+SHELL := /bin/bash
+ENV := . ./env.sh &&
+
+.PHONY: help caffe venv demo test lint unit prototxt clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^#   /  /p' $(MAKEFILE_LIST)
+
+venv:
+ifndef CAFFE_ROOT
+	@tools/caffe/packages.sh
+endif
+	@tools/caffe/venv.sh
+
+caffe: venv  ## get and build Caffe and the Python packages; checks a CAFFE_ROOT
+ifndef CAFFE_ROOT
+	@tools/caffe/build.sh
+endif
+	@$(ENV) sjft check
+
+demo: caffe  ## the whole job on embedded data: pictures and figures in build/demo/
+	@$(ENV) sjft demo
+
+test: lint unit  ## format, lint, types and all tests, against the real Caffe
+
+lint: caffe
+	$(ENV) ruff check .
+	$(ENV) ruff format --check .
+	$(ENV) mypy
+
+unit: caffe
+	$(ENV) pytest
+
+prototxt: caffe  ## regenerate the nets under prototxt/
+	$(ENV) sjft prototxt --force
+
+clean:  ## remove what was built in this checkout (the cached Caffe stays)
+	rm -rf build data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

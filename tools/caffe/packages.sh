@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Usage: packages.sh
+# Installs the Debian packages of packages.txt that are missing. Without the right to install, it names
+# them and the command that installs them, and exits 1.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+missing_packages() {
+    local package
+    sed 's/#.*//' "$TOOLS_CAFFE/packages.txt" | while read -r package; do
+        [ -n "$package" ] || continue
+        dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || echo "$package"
+    done
+}
+
+# Runs apt-get as root; waits up to ten minutes for another apt-get to end.
+apt_get() {
+    "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"
+}
+
+install() {
+    apt_get install --no-install-recommends "$@"
+}
+
+command -v dpkg-query >/dev/null ||
+    die "this is no Debian system; build Caffe by its own manual and name its folder in CAFFE_ROOT"
+mapfile -t MISSING < <(missing_packages)
+[ ${#MISSING[@]} -gt 0 ] || exit 0
+
+AS_ROOT=()
+if [ "$(id -u)" -ne 0 ]; then
+    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        AS_ROOT=(sudo -n)
+    else
+        die "these Debian packages are missing, and only root can install them: ${MISSING[*]}
+Install them with
+    sudo apt-get update && sudo apt-get install --no-install-recommends ${MISSING[*]}
+and run the same command again."
+    fi
+fi
+
+say "installing ${#MISSING[@]} Debian packages: ${MISSING[*]}"
+# Lists that are absent or too old make the first try fail; then they are fetched anew.
+if ! install "${MISSING[@]}" >/dev/null 2>&1; then
+    apt_get update
+    install "${MISSING[@]}"
+fi

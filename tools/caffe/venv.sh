@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Usage: venv.sh
+# Makes build/venv, this checkout's Python packages, with $PYTHON; made anew when the Python or the Caffe
+# changes, brought up to date when setup.py does, left alone otherwise.
+#
+# For a Caffe of the user's (CAFFE_ROOT) it sees the packages of $PYTHON's system too, and keeps the
+# numpy and protobuf found there: that Caffe's Python module was compiled against them.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+command -v "$PYTHON" >/dev/null || die "there is no Python '$PYTHON'; name one: PYTHON=/path/to/python3"
+
+PINS=()
+OPTIONS=()
+if [ -n "${CAFFE_ROOT:-}" ]; then
+    OPTIONS=(--system-site-packages)
+    mapfile -t PINS < <("$PYTHON" - <<'END'
+from importlib.metadata import PackageNotFoundError, version
+for name in ("numpy", "protobuf"):
+    try:
+        print(f"{name}=={version(name)}")
+    except PackageNotFoundError:
+        pass
+END
+    )
+fi
+
+BASE="$("$PYTHON" -c 'import sys; print(sys.executable, sys.version)' | tr '\n' ' ')${OPTIONS[*]} ${PINS[*]}"
+CONTENT=$(sha256sum <"$CHECKOUT/setup.py")
+mkdir -p "$CHECKOUT/build"
+exec 9>"$CHECKOUT/build/venv.lock"
+flock 9
+if [ "$(cat "$VENV/sjft-base" 2>/dev/null)" != "$BASE" ]; then
+    say "making $VENV"
+    rm -rf "$VENV"
+    "$PYTHON" -m venv "${OPTIONS[@]}" "$VENV" ||
+        die "'$PYTHON -m venv' failed; on Debian the package python3-venv is missing"
+    echo "$BASE" >"$VENV/sjft-base"
+fi
+if [ "$(cat "$VENV/sjft-content" 2>/dev/null)" != "$CONTENT" ]; then
+    say "installing Python packages in $VENV"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${PINS[@]}" \
+        --editable "$CHECKOUT[caffe,demo,dev]"
+    echo "$CONTENT" >"$VENV/sjft-content"
+fi

@@ -1,0 +1,29 @@
+"""Test everything that training needs, before training: Caffe and its Python layers, and, given a
+solver, that it, its nets and every LMDB named in them can be used and fit each other. One line per
+check; under each that fails, what to do about it. Exit status 1 if any failed."""
+
+from __future__ import annotations
+
+import argparse
+
+from sjft_tools.checks.environment import check_environment
+from sjft_tools.checks.report import Report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    parser.add_argument(
+        "solver",
+        nargs="?",
+        metavar="SOLVER.prototxt",
+        help="solver whose nets and data to test; paths in it are seen from the current folder, as "
+        "caffe sees them",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the checks. Leaves with status 1 if any failed."""
+    report = Report()
+    check_environment(report)
+    if report.failures:
+        raise SystemExit(1)
