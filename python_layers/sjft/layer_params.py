@@ -1,0 +1,215 @@
+"""What each layer's ``param_str`` may say: keys, kinds, defaults and the rules between keys.
+
+Importable without Caffe, so that a net can be checked before training. The class docstrings in
+sjft/layers.py describe the keys to users.
+"""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from sjft.errors import InputError
+from sjft.params import (
+    REQUIRED,
+    Param,
+    boolean,
+    either,
+    integer,
+    list_of,
+    nothing,
+    number,
+    parse_params,
+    text,
+)
+from sjft.transforms import Geometry
+
+_DATA_SPEC = {
+    "resize": Param(either(integer(1), nothing()), None),
+    "resize_shorter": Param(either(integer(1), list_of(integer(1), 2), nothing()), None),
+    "crop": Param(integer(1), 224),
+    "mean": Param(list_of(number(), 3), [104, 117, 123]),
+    "workers": Param(either(integer(0), nothing()), None),
+    "prefetch": Param(either(integer(1), nothing()), None),
+    "prefetch_mb": Param(integer(1), 512),
+    "timeout_s": Param(number(0.01), 60),
+}
+
+JOINT_DATA_SPEC = {
+    "target": Param(either(text(), list_of(text())), REQUIRED),
+    "source": Param(text(), REQUIRED),
+    "neighbours": Param(text(), REQUIRED),
+    "batch_size": Param(integer(2), 18),
+    "k0": Param(integer(1), 100),
+    "levels": Param(either(text(), nothing()), None),
+    "min_source_per_class": Param(integer(0), 0),
+    "max_per_class": Param(either(integer(1), nothing()), 2),
+    "mirror": Param(boolean(), True),
+    "seed": Param(integer(0, 2**63 - 1), 1),
+    **_DATA_SPEC,
+}
+
+TARGET_DATA_SPEC = {
+    "target": Param(text(), REQUIRED),
+    "batch_size": Param(integer(1), 10),
+    "mirror": Param(either(boolean(), nothing()), None),
+    "seed": Param(either(integer(0, 2**63 - 1), nothing()), None),
+    **_DATA_SPEC,
+}
+
+MULTI_TASK_LOSS_SPEC = {
+    "weights": Param(either(list_of(number(0)), nothing()), None),
+    "ignore_label": Param(either(integer(), nothing()), None),
+}
+
+
+class PrefetchParams(NamedTuple):
+    """How batches are made ahead: processes (0: none), batches, bytes, seconds of patience."""
+
+    workers: int
+    depth: int
+    max_bytes: int
+    timeout_s: float
+
+
+class JointDataParams(NamedTuple):
+    """The parameters of JointDataLayer, resolved; `mean` is float32 (3,), BGR."""
+
+    target: list[str]
+    source: str
+    neighbours: str
+    batch_size: int
+    k0: int
+    levels: str | None
+    min_source_per_class: int
+    max_per_class: int | None
+    geometry: Geometry
+    mean: np.ndarray
+    seed: int
+    prefetch: PrefetchParams
+
+
+class TargetDataParams(NamedTuple):
+    """The parameters of TargetDataLayer, resolved; `mean` is float32 (3,), BGR.
+
+    `seed` None means the fixed order and the central view of the TEST phase.
+    """
+
+    target: str
+    batch_size: int
+    geometry: Geometry
+    mean: np.ndarray
+    seed: int | None
+    prefetch: PrefetchParams
+
+
+class MultiTaskLossParams(NamedTuple):
+    """The parameters of MultiTaskLossLayer; `weights` None means equal shares of 1."""
+
+    weights: list[float] | None
+    ignore_label: int | None
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def parse_joint_data(param_str: str) -> JointDataParams:
+    """Parse JointDataLayer's ``param_str``. Raises InputError."""
+    layer = "JointDataLayer"
+    p = parse_params(param_str, JOINT_DATA_SPEC, layer)
+    if p.batch_size % 2:
+        raise InputError(
+            f"{layer}: 'batch_size' must be even, half target and half source images, got "
+            f"{p.batch_size}"
+        )
+    return JointDataParams(
+        target=[p.target] if isinstance(p.target, str) else p.target,
+        source=p.source,
+        neighbours=p.neighbours,
+        batch_size=p.batch_size,
+        k0=p.k0,
+        levels=p.levels,
+        min_source_per_class=p.min_source_per_class,
+        max_per_class=p.max_per_class,
+        geometry=_geometry(p, layer, p.mirror),
+        mean=np.array(p.mean, np.float32),
+        seed=p.seed,
+        prefetch=_prefetch(p, layer),
+    )
+
+
+def parse_target_data(param_str: str, train: bool) -> TargetDataParams:
+    """Parse TargetDataLayer's ``param_str`` for the TRAIN or TEST phase. Raises InputError."""
+    layer = "TargetDataLayer"
+    p = parse_params(param_str, TARGET_DATA_SPEC, layer)
+    geometry = _geometry(p, layer, train and p.mirror is not False)
+    if not train:
+        for key in ("mirror", "seed"):
+            if getattr(p, key) is not None:
+                raise InputError(
+                    f"{layer}: '{key}' is for the TRAIN phase only: the TEST phase shows the "
+                    f"images in a fixed order, cropped in the centre"
+                )
+        if geometry.shorter is not None and geometry.shorter[0] != geometry.shorter[1]:
+            raise InputError(
+                f"{layer}: 'resize_shorter' must be one integer in the TEST phase, where nothing "
+                f"is random, got {list(geometry.shorter)}"
+            )
+    seed = (1 if p.seed is None else p.seed) if train else None
+    return TargetDataParams(
+        target=p.target,
+        batch_size=p.batch_size,
+        geometry=geometry,
+        mean=np.array(p.mean, np.float32),
+        seed=seed,
+        prefetch=_prefetch(p, layer),
+    )
+
+
+def parse_multi_task_loss(param_str: str) -> MultiTaskLossParams:
+    """Parse MultiTaskLossLayer's ``param_str``. Raises InputError."""
+    p = parse_params(param_str, MULTI_TASK_LOSS_SPEC, "MultiTaskLossLayer")
+    return MultiTaskLossParams(p.weights, p.ignore_label)
+
+
+def _geometry(p: SimpleNamespace, layer: str, mirror: bool) -> Geometry:
+    if p.resize is not None and p.resize_shorter is not None:
+        raise InputError(
+            f"{layer}: 'resize' and 'resize_shorter' exclude each other, got {p.resize} and "
+            f"{p.resize_shorter}"
+        )
+    shorter = None
+    if p.resize_shorter is not None:
+        ends = p.resize_shorter if isinstance(p.resize_shorter, list) else [p.resize_shorter] * 2
+        shorter = (ends[0], ends[1])
+        if shorter[0] > shorter[1]:
+            raise InputError(
+                f"{layer}: 'resize_shorter' must be [smallest, largest], got {p.resize_shorter}"
+            )
+    side = p.resize if shorter is None else shorter[0]
+    if side is not None and p.crop > side:
+        key = "resize" if shorter is None else "resize_shorter"
+        raise InputError(
+            f"{layer}: 'crop' must be at most '{key}', the size that images have when they are "
+            f"cropped, got crop {p.crop} and {key} {side}"
+        )
+    return Geometry(p.resize, shorter, p.crop, mirror)
+
+
+def _prefetch(p: SimpleNamespace, layer: str) -> PrefetchParams:
+    sensible = max(32, 8 * cores())
+    workers = max(1, cores() - 1) if p.workers is None else p.workers
+    if workers > sensible:
+        raise InputError(
+            f"{layer}: 'workers' must be at most {sensible} on this machine of {cores()} cores, "
+            f"got {workers}: expected about as many worker processes as cores"
+        )
+    depth = 2 * workers + 2 if p.prefetch is None else p.prefetch
+    return PrefetchParams(workers, depth, p.prefetch_mb << 20, float(p.timeout_s))
