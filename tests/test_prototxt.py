@@ -159,7 +159,7 @@ def test_own_target_set(tmp_path):
     ]
     solver = (folder / "sjft_solver.prototxt").read_text()
     assert 'net: "my_nets/sjft_train_val.prototxt"' in solver
-    assert "test_iter: 3\n" in solver
+    assert "test_iter: 7\n" in solver
     assert 'snapshot_prefix: "my_nets/sjft"' in solver
     net = (folder / "sjft_train_val.prototxt").read_text()
     assert r"""param_str: '{"target": "it\'s/train_lmdb",""" in net

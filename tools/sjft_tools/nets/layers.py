@@ -57,21 +57,35 @@ def python_layer(
 
 
 def convolution(
-    name: str, bottom: str, num_output: int, kernel: int, stride: int = 1, pad: int = 0
+    name: str,
+    bottom: str,
+    num_output: int,
+    kernel: int,
+    stride: int = 1,
+    pad: int = 0,
+    bias: bool = False,
 ) -> Message:
-    """A square convolution without bias: the normalisation behind it has one."""
+    """A square convolution; `bias` where no normalisation, which has one, stands behind it.
+
+    A bias learns twice as fast as the weights and does not decay, as in Caffe's own nets.
+    """
     param: Message = {"num_output": num_output, "kernel_size": kernel}
     if stride != 1:
         param["stride"] = stride
     if pad:
         param["pad"] = pad
+    rates: list[Message] = [{"lr_mult": 1, "decay_mult": 1}]
+    if bias:
+        rates.append({"lr_mult": 2, "decay_mult": 0})
+    else:
+        param["bias_term"] = False
     return {
         "name": name,
         "type": "Convolution",
         "bottom": bottom,
         "top": name,
-        "param": {"lr_mult": 1, "decay_mult": 1},
-        "convolution_param": {**param, "bias_term": False, "weight_filler": {"type": "msra"}},
+        "param": rates,
+        "convolution_param": {**param, "weight_filler": {"type": "msra"}},
     }
 
 
@@ -171,3 +185,30 @@ def accuracy(name: str, scores: str, labels: str, top_k: int = 1) -> Message:
     if top_k != 1:
         layer["accuracy_param"] = {"top_k": top_k}
     return layer
+
+
+def concat(name: str, bottoms: list[str]) -> Message:
+    """The channels of blobs of one size, one after the other."""
+    return {"name": name, "type": "Concat", "bottom": bottoms, "top": name}
+
+
+def dropout(name: str, blob: str, ratio: float) -> Message:
+    """Zeroes a random share `ratio` of the values in TRAIN, in place."""
+    return {
+        "name": name,
+        "type": "Dropout",
+        "bottom": blob,
+        "top": blob,
+        "dropout_param": {"dropout_ratio": ratio},
+    }
+
+
+def global_average(name: str, bottom: str) -> Message:
+    """The mean over each channel's whole map, whatever its size."""
+    return {
+        "name": name,
+        "type": "Pooling",
+        "bottom": bottom,
+        "top": name,
+        "pooling_param": {"pool": Word("AVE"), "global_pooling": True},
+    }
