@@ -1,7 +1,7 @@
 """Outputs that appear under their final name only when complete.
 
-Work goes on in a hidden sibling of the output, ``.NAME.partial``; a rename ends it. A sibling that a
-killed run left behind is removed by the next run, and a lock on it keeps two runs apart.
+Work goes on in a hidden sibling of the output, ``.NAME.partial``; a rename ends it. A sibling that
+a killed run left behind is removed by the next run, and a lock on it keeps two runs apart.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def new_folder(path: str, force: bool = False) -> Iterator[str]:
     Raises InputError if `path` exists and `force` is not set, or if another run is writing it.
     """
     path = path.rstrip("/") or path
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f"the output {path} exists and is not a folder: expected another name")
     with _sole_writer(path, force):
         partial = _sibling(path, "partial")
         _remove(partial)
@@ -114,8 +116,11 @@ def new_folder(path: str, force: bool = False) -> Iterator[str]:
 def new_file(path: str, force: bool = False) -> Iterator[str]:
     """Yield the name of a working file that becomes `path` if the block ends without an exception.
 
-    The working name keeps the suffix of `path`, for writers that go by it. Raises as new_folder does.
+    The working name keeps the suffix of `path`, for writers that go by it. Raises InputError as
+    new_folder does.
     """
+    if os.path.isdir(path):
+        raise InputError(f"the output {path} is a folder: expected the name of a file")
     with _sole_writer(path, force):
         partial = _sibling(path, "partial" + os.path.splitext(path)[1])
         _remove(partial)

@@ -1,4 +1,4 @@
-"""The command ``sjft``: finds the subcommand's module, runs it, turns bad input into one sentence."""
+"""The command ``sjft``: finds and runs the subcommand; bad input becomes one sentence."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ COMMANDS = {
     "prototxt": "regenerate the nets and solvers under prototxt/",
     "demo": "run the whole method on embedded data",
 }
+
+NO_ROOM_OR_LEAVE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -69,14 +79,14 @@ def _run(command: str, arguments: list[str]) -> None:
     except KeyboardInterrupt:
         _fail(command, "interrupted; nothing was left half-written", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in NO_ROOM_OR_LEAVE:
             raise
         place = f" (writing {error.filename})" if error.filename else ""
         _fail(command, f"{error.strerror}{place}: expected room and leave to write there", 1)
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run ``sjft`` with `argv` (default: the process's arguments); leaves through SystemExit on failure."""
+    """Run ``sjft`` with `argv` (default: the process's); leaves through SystemExit on failure."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0].startswith("-"):
         parser = _top_parser()

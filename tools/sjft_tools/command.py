@@ -12,11 +12,21 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds each option's default to its help, where there is one that the help does not tell."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        told = action.help is not None and "(default" in action.help
+        if told or action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose --help shows every default."""
 
     def __init__(self, **keywords: Any) -> None:
-        keywords.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        keywords.setdefault("formatter_class", _HelpFormatter)
         super().__init__(allow_abbrev=False, **keywords)
 
 

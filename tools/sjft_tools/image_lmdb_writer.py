@@ -17,8 +17,7 @@ from sjft.image_lmdb import LABELS_FILE
 from sjft.messages import Datum
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import IMAGES, write_side_file
-from sjft_tools.atomic import new_folder
-from sjft_tools.lmdb_writer import LmdbWriter
+from sjft_tools.lmdb_writer import new_lmdb, save_array
 
 
 def encoded_datum(image_bytes: bytes, label: int, height: int = 0, width: int = 0) -> bytes:
@@ -33,18 +32,19 @@ def encoded_datum(image_bytes: bytes, label: int, height: int = 0, width: int = 
 
 
 def write_image_side_files(
-    folder: str, counts: dict[str, Any], labels: np.ndarray, class_names: Sequence[str]
+    folder: str, info: dict[str, Any], labels: np.ndarray, class_names: Sequence[str]
 ) -> None:
     """Write ``sjft_labels.npy`` and ``sjft.json`` of an image LMDB into `folder`.
 
-    `counts`: what LmdbWriter.finish returned, and "key_format" if the keys are not the running number;
-    `labels`: int32 (count,); `class_names`: one per label, or empty.
+    `info`: what LmdbWriter.finish returned, "key_format" if the keys are not the running number,
+    and whatever else the side file is to record; `labels`: int32 (count,); `class_names`: one per
+    label, or empty.
     """
-    np.save(os.path.join(folder, LABELS_FILE), labels)
+    save_array(os.path.join(folder, LABELS_FILE), labels)
     content = {
         "format": IMAGES,
-        **counts,
-        "key_format": counts.get("key_format", KEY_FORMAT),
+        "key_format": KEY_FORMAT,
+        **info,
         "class_names": list(class_names),
         "written_by": f"sjft {__version__}",
     }
@@ -52,23 +52,24 @@ def write_image_side_files(
 
 
 class ImageLmdbWriter:
-    """A context manager: ``with ImageLmdbWriter(path, class_names) as writer: writer.add(value, label)``.
+    """A context manager: ``with ImageLmdbWriter(path) as writer: writer.add(value, label)``.
 
-    The folder appears under `path` when the block ends without an exception.
+    The folder appears under `path` when the block ends without an exception. Until then `info`
+    takes further entries of the side file.
     """
 
     def __init__(self, path: str, class_names: Sequence[str] = (), force: bool = False) -> None:
         """Raises InputError, on entering, if `path` exists and `force` is not set."""
         self.path = path
+        self.info: dict[str, Any] = {}
         self._class_names: list[str] = list(class_names)
         self._force = force
         self._labels = array("i")
         self._exit = contextlib.ExitStack()
 
-    def __enter__(self) -> ImageLmdbWriter:  # noqa: PYI034  (typing.Self is Python 3.11)
+    def __enter__(self) -> ImageLmdbWriter:
         with contextlib.ExitStack() as stack:
-            self._folder = stack.enter_context(new_folder(self.path, self._force))
-            self._writer = stack.enter_context(contextlib.closing(LmdbWriter(self._folder)))
+            self._folder, self._writer = stack.enter_context(new_lmdb(self.path, self._force))
             self._exit = stack.pop_all()
         return self
 
@@ -82,6 +83,11 @@ class ImageLmdbWriter:
         """The number of records added so far."""
         return self._writer.count
 
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of the records added so far, int32 (count,)."""
+        return np.array(self._labels, np.int32)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -94,6 +100,5 @@ class ImageLmdbWriter:
                 raise error
             if not self.count:
                 raise InputError(f"no image was given for {self.path}: expected at least one")
-            counts = self._writer.finish()
-            labels = np.array(self._labels, np.int32)
-            write_image_side_files(self._folder, counts, labels, self._class_names)
+            info = {**self.info, **self._writer.finish()}
+            write_image_side_files(self._folder, info, self.labels, self._class_names)

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import lmdb
+import numpy as np
 
+from sjft.errors import InputError
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import Fingerprint, probe
+from sjft_tools.atomic import new_folder
 
 _FIRST_MAP_BYTES = 64 << 20
 _COMMIT_BYTES = 32 << 20
+
+# What lies in the folder of an LMDB: LMDB's own files and the side files.
+_LMDB_FILES = ("data.mdb", "lock.mdb", "sjft.json")
+_SIDE_FILES = "sjft_"
 
 
 class LmdbWriter:
     """Appends records to an LMDB in the empty folder `path`; call finish() after the last.
 
-    Records are numbered from 0; their keys are the running number unless add() is given one.
+    Records are numbered from 0; their keys are the running number unless add() is given one. A full
+    disk raises OSError.
     """
 
     def __init__(self, path: str) -> None:
-        # Nothing reads the LMDB before its folder gets its final name, so one sync at the end will do.
+        self._path = path
+        # Nothing reads the LMDB before its folder gets its final name: one sync at the end will do.
         self._env = lmdb.open(path, map_size=_FIRST_MAP_BYTES, sync=False, lock=False)
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
@@ -40,9 +54,8 @@ class LmdbWriter:
     def _commit(self) -> None:
         while True:
             try:
-                with self._env.begin(write=True) as transaction:
-                    for key, value in self._pending:
-                        transaction.put(key, value, append=True)
+                with _disk_errors(self._path, self._pending_bytes):
+                    self._put_pending()
                 break
             except lmdb.MapFullError:
                 # The transaction was aborted as a whole: double the map and write it once more.
@@ -50,16 +63,23 @@ class LmdbWriter:
         self._pending.clear()
         self._pending_bytes = 0
 
+    def _put_pending(self) -> None:
+        with self._env.begin(write=True) as transaction:
+            for key, value in self._pending:
+                if not transaction.put(key, value, append=True):
+                    raise ValueError(f"the key {key!r} was added twice")
+
     def finish(self) -> dict[str, Any]:
         """Write what is pending to the disk and close.
 
         Returns the entries of the side file that every LMDB has: count, fingerprint, probe.
         """
         self._commit()
-        self._env.sync(True)
+        with _disk_errors(self._path, 0):
+            self._env.sync(True)
         with self._env.begin() as transaction:
             cursor = transaction.cursor()
-            keys = [key for key in cursor.iternext(keys=True, values=False)]
+            keys = list(cursor.iternext(keys=True, values=False))
             check = probe(self.count, keys.__getitem__, lambda i: transaction.get(keys[i], b""))
         if len(keys) != self.count:
             raise RuntimeError(f"{self.count} records were added, the LMDB holds {len(keys)}")
@@ -69,3 +89,55 @@ class LmdbWriter:
     def close(self) -> None:
         """Close without finishing."""
         self._env.close()
+
+
+@contextlib.contextmanager
+def new_lmdb(path: str, force: bool) -> Iterator[tuple[str, LmdbWriter]]:
+    """Yield a working folder that becomes `path`, as new_folder does, and an LMDB's writer in it.
+
+    Raises InputError if `path` exists and `force` is not set, or holds anything but an LMDB.
+    """
+    if force and os.path.isdir(path):
+        _refuse_other_contents(path)
+    with new_folder(path, force) as folder, contextlib.closing(LmdbWriter(folder)) as writer:
+        yield folder, writer
+
+
+def save_array(file: str, array: np.ndarray) -> None:
+    """Write `array` as the .npy file `file`.
+
+    np.save would hide in its error that the disk is full.
+    """
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    with open(file, "wb") as stream:
+        stream.write(content.getbuffer())
+
+
+def _refuse_other_contents(path: str) -> None:
+    """Keep --force from replacing a folder of images, or a home folder, by an LMDB."""
+    for name in os.listdir(path):
+        if name not in _LMDB_FILES and not name.lstrip(".").startswith(_SIDE_FILES):
+            raise InputError(
+                f"the output {path} is a folder that holds {name!r}: --force replaces only an LMDB"
+            )
+
+
+@contextlib.contextmanager
+def _disk_errors(path: str, expected_bytes: int) -> Iterator[None]:
+    """Turn LMDB's errors of a disk that is full or broken into OSError naming `path`.
+
+    LMDB reports a write that was cut short, which a full disk does, as EIO: whether
+    `expected_bytes` more have room tells the one from the other.
+    """
+    try:
+        yield
+    except lmdb.Error as error:
+        for number in (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            # the error's number is in its text only, in older versions of py-lmdb
+            if os.strerror(number) in str(error):
+                space = os.statvfs(path)
+                if number == errno.EIO and space.f_bavail * space.f_frsize < expected_bytes:
+                    number = errno.ENOSPC
+                raise OSError(number, os.strerror(number), path) from None
+        raise

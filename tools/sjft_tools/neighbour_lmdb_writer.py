@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Any
 
@@ -13,8 +12,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.messages import Datum
 from sjft.record_lmdb import KEYS_FILE
 from sjft.side_file import NEIGHBOURS, write_side_file
-from sjft_tools.atomic import new_folder
-from sjft_tools.lmdb_writer import LmdbWriter
+from sjft_tools.lmdb_writer import new_lmdb, save_array
 
 
 def write_neighbours(
@@ -28,7 +26,7 @@ def write_neighbours(
 ) -> None:
     """Write the neighbour LMDB `path`, bound to `target` and `source` by their fingerprints.
 
-    Their paths are recorded too, as a hint for tools that show neighbours; they may have moved since.
+    Their paths are recorded too, as a hint for tools that show neighbours; they may have moved.
 
     `indices`: T x K int64, positions in the source's key order, nearest first; `distances`: T x K
     float32; `info`: what the side file records of how they were found (bank, bins, checksums).
@@ -37,23 +35,21 @@ def write_neighbours(
     count, k = indices.shape
     if count != target.count or distances.shape != indices.shape:
         raise ValueError(f"{indices.shape}, {distances.shape} do not fit {target.count} targets")
-    with new_folder(path, force) as folder:
-        with contextlib.closing(LmdbWriter(folder)) as writer:
-            for i in range(count):
-                datum = Datum(
-                    channels=k,
-                    height=1,
-                    width=8,
-                    data=np.ascontiguousarray(indices[i], "<i8").tobytes(),
-                    label=int(target.labels[i]),
-                    float_data=distances[i].astype(np.float32).tolist(),
-                )
-                writer.add(datum.SerializeToString(), target.key(i))
-            counts = writer.finish()
-        if target.info["key_format"] is None:
-            np.save(
-                os.path.join(folder, KEYS_FILE), np.array([target.key(i) for i in range(count)])
+    with new_lmdb(path, force) as (folder, writer):
+        for i in range(count):
+            datum = Datum(
+                channels=k,
+                height=1,
+                width=8,
+                data=np.ascontiguousarray(indices[i], "<i8").tobytes(),
+                label=int(target.labels[i]),
+                float_data=distances[i].astype(np.float32).tolist(),
             )
+            writer.add(datum.SerializeToString(), target.key(i))
+        counts = writer.finish()
+        if target.info["key_format"] is None:
+            keys = np.array([target.key(i) for i in range(count)])
+            save_array(os.path.join(folder, KEYS_FILE), keys)
         content = {
             "format": NEIGHBOURS,
             **counts,

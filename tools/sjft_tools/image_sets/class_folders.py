@@ -1,0 +1,84 @@
+"""One folder per class: its name is the class's name, the images lie anywhere below it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+
+from sjft.errors import InputError, did_you_mean
+from sjft_tools.image_sets import Entry, ImageSet
+from sjft_tools.image_sets.class_names import read_class_names
+
+#: What counts as an image by its name, in any case of letters; other files are left out.
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what names the images."""
+    parser.add_argument("folder", metavar="DIR", help="holds one folder per class")
+    parser.add_argument(
+        "--class-names",
+        metavar="FILE",
+        help="one folder's name a line, the first for label 0; folders may be missing, none may be "
+        "added (default: the folders' names, sorted)",
+    )
+
+
+def read(args: argparse.Namespace) -> ImageSet:
+    """List the images, class by class, sorted by name; say on standard error what is left out."""
+    if not os.path.isdir(args.folder):
+        raise InputError(f"the folder {args.folder} does not exist: expected one folder per class")
+    found = sorted(entry.name for entry in os.scandir(args.folder) if _is_class(entry))
+    if not found:
+        raise InputError(f"{args.folder} holds no folders: expected one folder per class")
+    names = found if args.class_names is None else read_class_names(args.class_names)
+    for name in found:
+        if name not in names:
+            raise InputError(
+                f"{args.class_names} does not name the folder {name!r} of {args.folder}"
+                f"{did_you_mean(name, names)}"
+            )
+    entries: list[Entry] = []
+    others: list[str] = []
+    for label, name in enumerate(names):
+        files = list(_files(os.path.join(args.folder, name)))
+        images = [file for file in files if file.lower().endswith(ENDINGS)]
+        others += [file for file in files if not file.lower().endswith(ENDINGS)]
+        entries += [Entry(file, label) for file in images]
+        if not images:
+            print(f"class {label} ({name}) has no images", file=sys.stderr)
+    if not entries:
+        raise InputError(
+            f"the folders in {args.folder} hold no images: expected files that end in "
+            f"{', '.join(ENDINGS)}"
+        )
+    if others:
+        print(
+            f"left out {len(others)} files whose names do not end as an image's does, the first "
+            f"{others[0]}",
+            file=sys.stderr,
+        )
+    return ImageSet(entries, [_text(name) for name in names], args.folder)
+
+
+def _is_class(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Yield the files below `folder`, hidden ones left out, sorted within each folder."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield os.path.join(parent, name)
+
+
+def _text(name: str) -> str:
+    """Return a file's name as text that can be written down, even if it is not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
