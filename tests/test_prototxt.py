@@ -178,6 +178,12 @@ def test_own_target_set_needs_a_folder_of_its_own(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_out_dir_must_be_a_folder(tmp_path):
+    (tmp_path / "nets").write_text("a file")
+    message = run_sjft("prototxt", "--out-dir", "nets", status=2, cwd=tmp_path)
+    assert "--out-dir nets is a file: expected a folder, or a name for a new one" in message
+
+
 def test_check_names_what_differs(tmp_path):
     run_sjft("prototxt", "--out-dir", "nets", cwd=tmp_path)
     folder = tmp_path / "nets"

@@ -69,6 +69,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write or compare the files; raises InputError when one differs."""
     folder = Path(args.out_dir)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(
+            f"--out-dir {folder} is a file: expected a folder, or a name for a new one"
+        )
     files = wanted_files(args)
     if args.check:
         check(folder, files)
@@ -122,9 +126,9 @@ def check(folder: Path, files: dict[str, str]) -> None:
 
 def state(path: Path, text: str) -> str:
     """How the file at `path` compares with `text`."""
-    if not path.exists():
-        return "is missing"
-    return "unchanged" if path.read_text(encoding="utf-8") == text else "differs"
+    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
+        return "unchanged"
+    return "differs" if path.exists() else "is missing"
 
 
 def write(folder: Path, files: dict[str, str], force: bool) -> None:
