@@ -1,0 +1,52 @@
+"""What every filter bank is: a fixed set of filters whose responses describe an image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+
+class Layer(NamedTuple):
+    """Channels of a bank that have one map size and one weight in the distance."""
+
+    name: str
+    channels: int
+    pixels: int
+    """Responses per channel and image."""
+    weight: float
+    """Of each channel: w_h of the method, section 3. Those of all a bank's channels sum to 1."""
+
+
+class Bank(Protocol):
+    """A filter bank. Its channels are those of `layers`, one layer after the other.
+
+    `resize`, `crop`: an image is warped to resize x resize pixels, of which the centre crop x crop
+    are filtered. `weights_checksum`: ``sha256:...`` of learnt weights, "" if there are none.
+    """
+
+    name: str
+    resize: int
+    crop: int
+    layers: tuple[Layer, ...]
+    weights_checksum: str
+
+    def responses(self, images: np.ndarray) -> list[np.ndarray]:
+        """Filter N x crop x crop x 3 uint8 BGR images.
+
+        Returns for each layer N x channels x pixels float32. The arrays may be views that the next
+        call overwrites.
+        """
+
+
+def warp(image: np.ndarray, bank: Bank) -> np.ndarray:
+    """Bring an H x W x 3 uint8 BGR image to the bank's size: crop x crop x 3.
+
+    Warped with OpenCV's bilinear interpolation (what Caffe's own tools warp with), whatever the
+    aspect ratio; then the centre is cut out. No mirroring: an image has one descriptor.
+    """
+    if image.shape[:2] != (bank.resize, bank.resize):
+        image = cv2.resize(image, (bank.resize, bank.resize), interpolation=cv2.INTER_LINEAR)
+    start = (bank.resize - bank.crop) // 2
+    return image[start : start + bank.crop, start : start + bank.crop]

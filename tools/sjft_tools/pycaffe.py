@@ -1,0 +1,23 @@
+"""Importing pycaffe without its start-up chatter, and with a remedy when it cannot be imported."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from sjft.errors import InputError
+
+
+def import_caffe() -> Any:
+    """Return the module ``caffe``. Raises InputError if pycaffe cannot be imported.
+
+    glog's information lines are silenced unless the user has set GLOG_minloglevel.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "1")
+    try:
+        return importlib.import_module("caffe")
+    except ImportError as error:
+        raise InputError(
+            f"pycaffe cannot be imported ({error}): put it on PYTHONPATH, as '. ./env.sh' does"
+        ) from None
