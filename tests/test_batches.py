@@ -175,11 +175,11 @@ def test_data_bases_that_do_not_fit(world: World, tmp_path: Path) -> None:
         joint(world, target=other.target)
     with pytest.raises(InputError, match="does not exist"):
         joint(world, neighbours=str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"image 0 .* has no neighbour left"):
+    with pytest.raises(InputError, match=r"record 0 .* has no neighbour left"):
         joint(world, min_source_per_class=SOURCES)
     with pytest.raises(InputError, match="batch_size 15 is larger than an epoch"):
         target(world.target, train=True, batch_size=15)
-    with pytest.raises(InputError, match=r"crop 45 is larger than image \d+ .* pixels"):
+    with pytest.raises(InputError, match=r"crop 45 is larger than record \d+ .* pixels"):
         batch_of(joint(world, resize=None, crop=45), 0)
 
 

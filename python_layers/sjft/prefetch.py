@@ -1,0 +1,272 @@
+"""Batches made ahead of need by worker processes.
+
+Threads cannot do it: under ``caffe train`` no Python thread runs while the net computes. Each
+worker has a queue of batch numbers (a socket pair) and writes finished batches into shared memory.
+A batch depends on its number alone, so a worker that was killed is replaced and its batches are
+computed again, bit for bit. The parent does its bookkeeping only while it asks for a batch.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from sjft.batches import Batches
+from sjft.errors import InputError
+from sjft.layer_params import PrefetchParams
+from sjft.ring import Ring, affordable_depth
+from sjft.worker import BAD_INPUT, DONE, JOB, REPLY, fork_worker
+
+#: A batch on which so many workers in turn have died is given up.
+MAX_DEATHS_PER_BATCH = 3
+_POLL_S = 1.0
+_LAST_WORDS_BYTES = 4000
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed, died again and again, or did not answer in time."""
+
+
+class BatchStream:
+    """The batches of a layer, one after another. This one computes them where it is asked."""
+
+    def __init__(self, batches: Batches, first: int) -> None:
+        """`first` is the number of the first batch that next_into gives."""
+        self._batches = batches
+        self._next = first
+
+    def next_into(self, out: Mapping[str, np.ndarray]) -> None:
+        """Write the next batch into `out`, float32 arrays by top name."""
+        self._batches.fill(self._next, out)
+        self._next += 1
+
+    def close(self) -> None:
+        """End what runs on behalf of the stream."""
+
+
+def open_stream(batches: Batches, params: PrefetchParams, first: int = 0) -> BatchStream:
+    """Return the stream of `batches` from number `first` on, made ahead as `params` says.
+
+    Raises InputError if not even one batch fits within the bound on memory.
+    """
+    depth = affordable_depth(batches.tops, params.depth, params.max_bytes)
+    if params.workers == 0:
+        return BatchStream(batches, first)
+    return PrefetchedStream(batches, first, min(params.workers, depth), depth, params.timeout_s)
+
+
+class _Worker:
+    """The parent's view of one worker process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.jobs: deque[int] = deque()  # batch numbers it was given and has not finished, in order
+        self.pid = 0
+        self.socket: socket.socket
+        self.received = bytearray()
+        # has no name, and vanishes with the last process that holds it
+        self.words = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.pid})"
+
+    def send(self, batch: int) -> None:
+        # a dead worker is noticed, and its jobs are given to its successor, at the next wait
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(JOB.pack(batch))
+
+    def last_words(self) -> str:
+        self.words.seek(0)
+        text = self.words.read()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
+        return f"; its last words:\n{text}" if text else ""
+
+
+class PrefetchedStream(BatchStream):
+    """Batches computed by `workers` processes, at most `depth` of them ahead."""
+
+    def __init__(
+        self, batches: Batches, first: int, workers: int, depth: int, timeout_s: float
+    ) -> None:
+        super().__init__(batches, first)
+        self._owner = os.getpid()
+        self._timeout_s = timeout_s
+        self._ring = Ring(batches.tops, depth)
+        self._done: set[int] = set()
+        self._failed: dict[int, Exception] = {}
+        self._deaths: dict[int, int] = {}
+        self._workers = [_Worker(number) for number in range(workers)]
+        _open_streams.add(self)
+        for worker in self._workers:
+            self._start(worker)
+        for batch in range(first, first + depth):
+            self._hand_out(batch)
+
+    def next_into(self, out: Mapping[str, np.ndarray]) -> None:
+        """Copy the next batch into `out`; wait for it if need be.
+
+        Raises InputError for a bad image, WorkerError if workers fail, die repeatedly, or exceed
+        the timeout. After an error the stream is closed.
+        """
+        batch = self._next
+        try:
+            if not self._workers:
+                raise WorkerError(f"batch {batch} was asked for after the workers had ended")
+            self._wait_for(batch)
+            if batch in self._failed:
+                raise self._failed[batch]
+        except BaseException:
+            self.close()
+            raise
+        slot = self._ring.slot(batch)
+        for name, array in out.items():
+            np.copyto(array, slot[name])
+        self._done.discard(batch)
+        self._deaths.pop(batch, None)
+        self._next += 1
+        self._hand_out(batch + self._ring.depth)
+
+    def close(self) -> None:
+        """Kill the workers, which hold nothing that could be lost, and wait for their end."""
+        if os.getpid() != self._owner:
+            return  # in a forked child the workers are not ours
+        workers, self._workers = self._workers, []
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
+            worker.socket.close()
+        for worker in workers:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(worker.pid, 0)
+            worker.words.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_workers"):
+            self.close()
+
+    def _start(self, worker: _Worker) -> None:
+        worker.socket, theirs = socket.socketpair()
+        worker.received.clear()
+        worker.words.seek(0)
+        worker.words.truncate()
+        with theirs, warnings.catch_warnings():
+            # Python warns of forks beside threads; the worker is written for that
+            warnings.simplefilter("ignore", DeprecationWarning)
+            others = [w.socket for stream in _open_streams for w in stream._workers if w.pid]
+            others.append(worker.socket)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            try:
+                worker.pid = fork_worker(self._batches, self._ring, theirs, others, worker.words)
+            except OSError as error:
+                raise WorkerError(
+                    f"worker {worker.number} could not be started ({error.strerror}): expected "
+                    f"room for another process, or fewer 'workers'"
+                ) from None
+
+    def _hand_out(self, batch: int) -> None:
+        worker = min(self._workers, key=lambda w: len(w.jobs))
+        worker.jobs.append(batch)
+        worker.send(batch)
+
+    def _wait_for(self, batch: int) -> None:
+        waited = 0.0
+        while batch not in self._done and batch not in self._failed:
+            poll = select.poll()
+            by_socket = {worker.socket.fileno(): worker for worker in self._workers}
+            for descriptor in by_socket:
+                poll.register(descriptor, select.POLLIN)
+            patience = min(_POLL_S, max(0.0, self._timeout_s - waited))
+            before = time.monotonic()
+            ready = poll.poll(1000 * patience)
+            # a process that was stopped (Ctrl-Z) and goes on has not waited all that time
+            waited += min(time.monotonic() - before, 2 * _POLL_S)
+            for descriptor, _ in ready:
+                self._receive(by_socket[descriptor])
+            if not ready and waited >= self._timeout_s:
+                raise self._timeout(batch)
+
+    def _receive(self, worker: _Worker) -> None:
+        try:
+            piece = worker.socket.recv(1 << 16)
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            self._replace(worker)
+            return
+        worker.received += piece
+        while len(worker.received) >= REPLY.size:
+            batch, outcome, length = REPLY.unpack_from(worker.received)
+            end = REPLY.size + length
+            if len(worker.received) < end:
+                return
+            text = worker.received[REPLY.size : end].decode()
+            del worker.received[:end]
+            worker.jobs.remove(batch)
+            if outcome == DONE:
+                self._done.add(batch)
+            elif outcome == BAD_INPUT:
+                self._failed[batch] = InputError(text)
+            else:
+                self._failed[batch] = WorkerError(f"{worker} failed on batch {batch}:\n{text}")
+
+    def _replace(self, worker: _Worker) -> None:
+        cause = _cause_of_death(worker.pid)
+        worker.socket.close()
+        at = f"at batch {worker.jobs[0]}" if worker.jobs else "while idle"
+        if worker.jobs:
+            batch = worker.jobs[0]
+            self._deaths[batch] = self._deaths.get(batch, 0) + 1
+            if self._deaths[batch] == MAX_DEATHS_PER_BATCH:
+                raise WorkerError(
+                    f"{MAX_DEATHS_PER_BATCH} workers in turn died at batch {batch}; the last, "
+                    f"{worker}, {cause}{worker.last_words()}"
+                )
+        print(f"sjft: {worker} {cause} {at}; a new one takes its place", file=sys.stderr)
+        self._start(worker)
+        for batch in worker.jobs:
+            worker.send(batch)
+
+    def _timeout(self, batch: int) -> WorkerError:
+        worker = next(w for w in self._workers if batch in w.jobs)
+        place = "" if worker.jobs[0] == batch else f", being at batch {worker.jobs[0]}"
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(worker.pid, signal.SIGUSR1)  # it writes where it is, if it still can
+            time.sleep(0.2)
+        return WorkerError(
+            f"{worker} has not finished batch {batch} within 'timeout_s' {self._timeout_s:g} s"
+            f"{place}{worker.last_words()}"
+        )
+
+
+_open_streams: weakref.WeakSet[PrefetchedStream] = weakref.WeakSet()
+
+
+def _cause_of_death(pid: int) -> str:
+    """Wait for the end of a worker whose socket is closed; say in words how it ended."""
+    try:
+        _, status = os.waitpid(pid, 0)
+    except ChildProcessError:
+        return "ended for an unknown reason"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return f"was killed by signal {number} ({signal.Signals(number).name})"
+    return f"ended with status {os.WEXITSTATUS(status)}"
+
+
+@atexit.register
+def _close_all() -> None:
+    for stream in list(_open_streams):
+        stream.close()
