@@ -1,0 +1,316 @@
+"""The layers inside Caffe: pycaffe nets, and the command line."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from joint_world import TARGETS, World, make_world
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
+import caffe
+
+from sjft import layer_params, layers
+from sjft.errors import InputError
+
+JOINT_TOPS = ("data", "target_label", "source_label", "target_index")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+def python_layer(
+    layer: str,
+    param_str: str,
+    tops: tuple[str, ...],
+    bottoms: tuple[str, ...] = (),
+    extra: str = "",
+) -> str:
+    blobs = "".join(f'bottom: "{b}" ' for b in bottoms) + "".join(f'top: "{t}" ' for t in tops)
+    return (
+        f'layer {{ name: "{layer}{len(bottoms)}" type: "Python" {blobs} {extra} python_param '
+        f'{{ module: "sjft.layers" layer: "{layer}" param_str: \'{param_str}\' }} }}\n'
+    )
+
+
+def net(folder: Path, text: str, phase: int = caffe.TRAIN) -> caffe.Net:
+    file = folder / "net.prototxt"
+    file.write_text(text)
+    return caffe.Net(str(file), phase)
+
+
+def close(opened: caffe.Net) -> None:
+    for layer in opened.layers:
+        if isinstance(layer, (layers.JointDataLayer, layers.TargetDataLayer)):
+            layer.close()
+
+
+def batches(opened: caffe.Net, count: int) -> list[list[bytes]]:
+    seen = []
+    for _ in range(count):
+        opened.forward()
+        seen.append([blob.data.tobytes() for blob in opened.blobs.values()])
+    close(opened)
+    return seen
+
+
+@pytest.mark.parametrize(
+    "settings", [{"workers": 1}, {"workers": 2}, {"workers": 3, "prefetch": 2}]
+)
+def test_same_batches_for_any_number_of_workers(
+    world: World, tmp_path: Path, settings: dict
+) -> None:
+    def run(**changes: object) -> list[list[bytes]]:
+        text = python_layer("JointDataLayer", world.param_str(**changes), JOINT_TOPS)
+        return batches(net(tmp_path, text), 12)
+
+    assert run(**settings) == run(workers=0)
+
+
+def test_joint_tops_have_their_shapes_and_contents(world: World, tmp_path: Path) -> None:
+    opened = net(tmp_path, python_layer("JointDataLayer", world.param_str(), JOINT_TOPS))
+    opened.forward()
+    shapes = {name: tuple(blob.shape) for name, blob in opened.blobs.items()}
+    assert shapes == dict(zip(JOINT_TOPS, [(8, 3, 32, 32), (4,), (4,), (4,)]))
+    indices = opened.blobs["target_index"].data
+    assert np.array_equal(opened.blobs["target_label"].data, indices % 5)
+    close(opened)
+
+
+def test_target_layer_in_the_test_phase_repeats_itself(world: World, tmp_path: Path) -> None:
+    keys = {"target": world.target, "batch_size": 4, "resize": 36, "crop": 32, "workers": 2}
+    text = python_layer("TargetDataLayer", json.dumps(keys), ("data", "label"))
+    seen = batches(net(tmp_path, text, caffe.TEST), TARGETS)
+    assert seen[: TARGETS // 2] == seen[TARGETS // 2 :]
+    assert len({data for data, _ in seen}) == TARGETS // 2
+
+
+def test_every_key_is_documented() -> None:
+    for name in ("joint_data", "target_data", "multi_task_loss"):
+        spec = getattr(layer_params, f"{name.upper()}_SPEC")
+        layer = getattr(layers, name.title().replace("_", "") + "Layer")
+        text = inspect.getdoc(layer)
+        assert all(re.search(rf"^ +.*\b{key}\b", text, re.MULTILINE) for key in spec)
+
+
+def test_the_examples_in_the_docstrings_can_be_pasted() -> None:
+    from caffe.proto import caffe_pb2
+    from google.protobuf import text_format
+
+    for layer in (layers.JointDataLayer, layers.TargetDataLayer, layers.MultiTaskLossLayer):
+        example = inspect.getdoc(layer).split("Example::")[1]
+        parsed = text_format.Parse(example, caffe_pb2.NetParameter()).layer[0]
+        assert parsed.python_param.layer == layer.__name__
+        param_str = parsed.python_param.param_str
+        if layer is layers.JointDataLayer:
+            layer_params.parse_joint_data(param_str)
+        elif layer is layers.TargetDataLayer:
+            layer_params.parse_target_data(param_str, train=False)
+        else:
+            layer_params.parse_multi_task_loss(param_str)
+
+
+@pytest.mark.parametrize(
+    "layer, param_str, tops, bottoms, message",
+    [
+        ("JointDataLayer", "OK", ("a", "b"), (), "expected the tops data, target_labels, source_l"),
+        ("JointDataLayer", "OK", ("a", "b", "c"), ("x",), "expected no bottom, got 1"),
+        ("JointDataLayer", "{", ("a", "b", "c"), (), "JointDataLayer: param_str is not valid JSON"),
+        ("TargetDataLayer", '{"target": "gone"}', ("a", "b"), (), "LMDB gone does not exist"),
+        ("MultiTaskLossLayer", "", ("a",), ("x",), "expected pairs of bottoms"),
+        ("MultiTaskLossLayer", "", ("a", "b", "c"), ("x", "y"), r"1 top \(the total\) or 2 tops"),
+        ("MultiTaskLossLayer", '{"weights": [1, 2]}', ("a",), ("x", "y"), "has 2 numbers, expec"),
+    ],
+)
+def test_bad_set_up_says_why(
+    world: World,
+    tmp_path: Path,
+    layer: str,
+    param_str: str,
+    tops: tuple,
+    bottoms: tuple,
+    message: str,
+) -> None:
+    inputs = "".join(
+        f'layer {{ name: "{b}" type: "Input" top: "{b}" input_param {{ shape {{ dim: 2 }} }} }}\n'
+        for b in bottoms
+    )
+    param_str = world.param_str() if param_str == "OK" else param_str
+    with pytest.raises(InputError, match=f"^{layer}: .*" if layer not in message else message) as e:
+        net(tmp_path, inputs + python_layer(layer, param_str, tops, bottoms))
+    assert re.search(message, str(e.value))
+
+
+def test_joint_layer_refuses_the_test_phase(world: World, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="serves the TRAIN phase only"):
+        net(tmp_path, python_layer("JointDataLayer", world.param_str(), JOINT_TOPS), caffe.TEST)
+
+
+# The command line.
+
+BODY = """
+layer {
+  name: "conv" type: "Convolution" bottom: "data" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 5 stride: 2 weight_filler { type: "xavier" } }
+}
+layer {
+  name: "slice" type: "Slice" bottom: "conv" top: "target" top: "source"
+  slice_param { axis: 0 } include { phase: TRAIN }
+}
+layer { name: "pass" type: "Power" bottom: "conv" top: "target" include { phase: TEST } }
+layer {
+  name: "target_score" type: "InnerProduct" bottom: "target" top: "target_score"
+  inner_product_param { num_output: TARGET weight_filler { type: "gaussian" std: 0.001 } }
+}
+layer {
+  name: "source_score" type: "InnerProduct" bottom: "source" top: "source_score"
+  inner_product_param { num_output: SOURCE weight_filler { type: "gaussian" std: 0.001 } }
+  include { phase: TRAIN }
+}
+layer {
+  name: "accuracy" type: "Accuracy" bottom: "target_score" bottom: "target_label" top: "accuracy"
+  include { phase: TEST }
+}
+"""
+SOLVER = """
+net: "net.prototxt" base_lr: 0.0001 lr_policy: "fixed" max_iter: 20 display: 1 momentum: 0.9
+test_iter: 2 test_interval: 10 snapshot: 20 snapshot_prefix: "x" random_seed: 1 solver_mode: CPU
+"""
+
+
+def write_solver(
+    folder: Path, world: World, classes: tuple[int, int] = (5, 6), **changes: object
+) -> None:
+    """Write solver.prototxt and net.prototxt; `changes` are to JointDataLayer's keys."""
+    test = json.dumps({"target": world.target, "batch_size": 7, "resize": 36, "crop": 32})
+    train_only = "include { phase: TRAIN }"
+    bottoms = ("target_score", "target_label", "source_score", "source_label")
+    tops = ("loss", "target_loss", "source_loss")
+    weights = "loss_weight: 1 loss_weight: 0 loss_weight: 0 "
+    text = (
+        python_layer("JointDataLayer", world.param_str(**changes), JOINT_TOPS[:3], (), train_only)
+        + python_layer("TargetDataLayer", test, JOINT_TOPS[:2], (), "include { phase: TEST }")
+        + BODY.replace("TARGET", str(classes[0])).replace("SOURCE", str(classes[1]))
+        + python_layer("MultiTaskLossLayer", "{}", tops, bottoms, weights + train_only)
+    )
+    (folder / "net.prototxt").write_text(text)
+    (folder / "solver.prototxt").write_text(SOLVER)
+
+
+def caffe_train(folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        ["caffe", "train", "-solver", "solver.prototxt"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "GLOG_minloglevel": "0"},
+    )
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(child) for child in text.split()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def test_caffe_train_runs_and_leaves_nothing(world: World, tmp_path: Path) -> None:
+    shared_memory = set(os.listdir("/dev/shm"))
+    write_solver(tmp_path, world, workers=2)
+    process = caffe_train(tmp_path)
+    log, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, log
+    losses = re.findall(r"Train net output #0: loss = (\S+)", log)
+    assert len(losses) == 20
+    assert all(np.isfinite(float(loss)) for loss in losses)
+    assert len(re.findall("accuracy = ", log)) == 3
+    assert "14 target images, 30 of 40 source images selected, in 4 classes" in log
+    assert (tmp_path / "x_iter_20.caffemodel").exists()
+    assert set(os.listdir("/dev/shm")) == shared_memory
+
+
+def test_caffe_train_ends_in_the_same_weights_for_any_workers(world: World, tmp_path: Path) -> None:
+    weights = []
+    for workers in (0, 2):
+        write_solver(tmp_path, world, workers=workers)
+        process = caffe_train(tmp_path)
+        log, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, log
+        model = (tmp_path / "x_iter_20.caffemodel").read_bytes()
+        weights.append(model.replace(b'"workers": 2', b'"workers": 0'))  # it holds the net, too
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize(
+    "changes, classes, message",
+    [
+        ({"corp": 20}, (5, 6), r"JointDataLayer: param_str has the unknown key 'corp'; did you me"),
+        ({"source": "gone_lmdb"}, (5, 6), "JointDataLayer: the source LMDB gone_lmdb does not exi"),
+        ({"min_source_per_class": 99}, (5, 6), "JointDataLayer: record 0 .* has no neighbour left"),
+        ({"prefetch_mb": 1, "crop": 200, "resize": 200}, (5, 6), "one batch takes 4 MiB of memory"),
+        ({}, (5, 2), "MultiTaskLossLayer: the label blob of task 2 holds the label [23], expected"),
+    ],
+)
+def test_caffe_train_ends_with_one_clear_sentence(
+    world: World, tmp_path: Path, changes: dict, classes: tuple[int, int], message: str
+) -> None:
+    write_solver(tmp_path, world, classes, **changes)
+    process = caffe_train(tmp_path)
+    log, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    last = [line for line in log.splitlines() if line.startswith("sjft.errors.InputError: ")]
+    assert len(last) == 1, log
+    assert re.search(message, last[0])
+    assert not (tmp_path / "x_iter_20.caffemodel").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_caffe_train(world: World, tmp_path: Path, number: int) -> None:
+    write_solver(tmp_path, world, workers=2)
+    solver = (tmp_path / "solver.prototxt").read_text().replace("max_iter: 20", "max_iter: 1000000")
+    (tmp_path / "solver.prototxt").write_text(solver)
+    process = caffe_train(tmp_path)
+    for line in process.stdout:
+        if "Iteration 3 " in line:
+            break
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, workers))
+
+
+def test_a_program_that_ends_takes_its_workers_along(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "net.prototxt"
+    file.write_text(python_layer("JointDataLayer", world.param_str(workers=2), JOINT_TOPS))
+    program = (
+        "import caffe, os; net = caffe.Net('net.prototxt', caffe.TRAIN); net.forward(); "
+        "print(*open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read().split())"
+    )
+    text = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, check=True, text=True
+    ).stdout
+    workers = [int(pid) for pid in text.split()]
+    assert len(workers) == 2
+    assert not any(map(is_alive, workers))
