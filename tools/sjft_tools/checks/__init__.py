@@ -1,1 +1,1 @@
-"""What ``sjft check`` looks at before training: this machine's Caffe, the nets, the data they name."""
+"""What ``sjft check`` tests before training: this machine's Caffe, the nets, their data."""

@@ -17,7 +17,7 @@ from sjft_tools.checks import probe_layer
 from sjft_tools.checks.report import CheckFailed, Report
 
 _SOURCE_ENV = (
-    "run '. ./env.sh' in the checkout first (after 'make caffe'), or put the folder of your Caffe's "
+    "run '. ./env.sh' in the checkout first (after 'make caffe'), or put the folder of your own "
     "caffe command on PATH"
 )
 _TIMEOUT_S = 120
@@ -117,8 +117,8 @@ def pycaffe_inside(found: dict[str, Any]) -> tuple[None, str]:
     if error is not None:
         raise CheckFailed(
             f"the interpreter inside caffe cannot import pycaffe ({error})",
-            "put its folder and the packages that it needs on PYTHONPATH, as '. ./env.sh' does; they "
-            f"must be for Python {found['python']['version']}",
+            "put its folder and the packages that it needs on PYTHONPATH, as '. ./env.sh' does; "
+            f"all of them for Python {found['python']['version']}",
         )
     if found["status"]["text"]:
         raise CheckFailed(
@@ -135,7 +135,8 @@ def sjft_layers(found: dict[str, Any]) -> tuple[None, str]:
         raise CheckFailed(
             f"the interpreter inside caffe cannot import sjft.layers ({error})",
             "put python_layers/ and the packages that it needs (numpy, protobuf, cv2, lmdb) on "
-            f"PYTHONPATH, as '. ./env.sh' does; they must be for Python {found['python']['version']}",
+            "PYTHONPATH, as '. ./env.sh' does; all of them for Python "
+            f"{found['python']['version']}",
         )
     version = found["sjft"]["version"]
     if version != __version__:
@@ -155,8 +156,8 @@ def pycaffe() -> tuple[bool, str]:
     if status != 0:
         raise CheckFailed(
             f"'import caffe' fails in {sys.executable}: {last}",
-            "put the folder of the Python package caffe on PYTHONPATH, as '. ./env.sh' does; it and "
-            "what it imports must be built for this Python and numpy",
+            "put the folder of the Python package caffe on PYTHONPATH, as '. ./env.sh' does; it "
+            "and what it imports must be built for this Python and numpy",
         )
     path, layers = last.rsplit(" ", 1)
     if layers != "True":

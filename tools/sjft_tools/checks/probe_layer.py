@@ -1,7 +1,7 @@
 """A Python layer that notes what the interpreter inside ``caffe`` can import.
 
-``sjft check`` runs a copy of this file in a net of one layer. Importing it writes the findings, as JSON,
-to the file named in SJFT_PROBE: even where pycaffe, and with it the layer, cannot be had.
+``sjft check`` runs a copy of this file in a net of one layer. Importing it writes the findings, as
+JSON, to the file named in SJFT_PROBE: even where pycaffe, and with it the layer, cannot be had.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import argparse
 
 from sjft_tools.checks.environment import check_environment
 from sjft_tools.checks.report import Report
+from sjft_tools.checks.solver import check_solver
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the checks. Leaves with status 1 if any failed."""
     report = Report()
-    check_environment(report)
+    has_pycaffe = check_environment(report)
+    if args.solver is not None and has_pycaffe:
+        check_solver(report, args.solver)
+    elif args.solver is not None:
+        report.skip("solver", "needs pycaffe")
     if report.failures:
         raise SystemExit(1)
