@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from joint_world import TARGETS, World, make_world
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
 import caffe
-
 from sjft import layer_params, layers
 from sjft.errors import InputError
 

@@ -10,7 +10,6 @@ import pytest
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
 import caffe
-
 from sjft.errors import InputError
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights
 

@@ -89,8 +89,12 @@ class _Worker:
             self.socket.sendall(JOB.pack(batch))
 
     def last_words(self) -> str:
+        """Return where the worker's interpreter said it was when it crashed or was asked."""
         self.words.seek(0)
-        text = self.words.read()[-_LAST_WORDS_BYTES:].decode(errors="replace").strip()
+        text = self.words.read(_LAST_WORDS_BYTES).decode(errors="replace")
+        # innermost call first; from the worker's own loop on it is of no interest to anyone
+        before, found, _ = text.partition(" in _serve\n")
+        text = before.rpartition("\n")[0] if found else text.strip()
         return f"; its last words:\n{text}" if text else ""
 
 

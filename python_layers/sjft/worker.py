@@ -31,6 +31,11 @@ JOB = struct.Struct("<q")
 REPLY = struct.Struct("<qBI")
 DONE, BAD_INPUT, FAILED = range(3)
 
+#: The terminal's signals go to all its processes, and are for the parent to judge.
+_IGNORED = (signal.SIGINT, signal.SIGHUP)
+#: Caffe may have installed glog's handlers for these.
+_DEFAULTED = (signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)
+
 _PR_SET_PDEATHSIG = 1
 _PARENT_CHECK_MS = 1000
 _LIBC = ctypes.CDLL(None)  # looked up before the fork: the loader's lock may be held during one
@@ -48,26 +53,33 @@ def fork_worker(
     # PR_SET_PDEATHSIG is about the thread that forks: only the main thread lives as long as the
     # process does.
     by_main_thread = threading.get_native_id() == parent
-    pid = os.fork()
-    if pid:
-        return pid
+    # blocked until the child has settled how it takes them
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     try:
-        _settle(parent, by_main_thread, words)
-        for other in others:
-            other.close()
-        _serve(batches, ring, own, parent)
-    except BaseException:
-        traceback.print_exc()
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            _settle(parent, by_main_thread, words)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for other in others:
+                other.close()
+            _serve(batches, ring, own, parent)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
     finally:
-        os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _settle(parent: int, by_main_thread: bool, words: IO[bytes]) -> None:
     gc.freeze()  # the parent's garbage is not this process's to collect
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the terminal's signals are for the parent to judge
-    for number in (signal.SIGTERM, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE):
-        signal.signal(number, signal.SIG_DFL)  # not glog's handlers, which Caffe may have installed
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.disable()
+    for number in _DEFAULTED:
+        signal.signal(number, signal.SIG_DFL)
     faulthandler.enable(words)
     faulthandler.register(signal.SIGUSR1, words)
     if by_main_thread and hasattr(_LIBC, "prctl"):
