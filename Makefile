@@ -14,7 +14,9 @@ help:  ## this list
 	@sed -n 's/^#   /  /p' $(MAKEFILE_LIST)
 
 venv:
-ifndef CAFFE_ROOT
+ifdef CAFFE_ROOT
+	@. tools/caffe/layout.sh && sjft_caffe_layout "$$CAFFE_ROOT"
+else
 	@tools/caffe/packages.sh
 endif
 	@tools/caffe/venv.sh

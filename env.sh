@@ -16,23 +16,15 @@ _sjft_prepend() {
 _sjft_env() {
     . "$1/tools/caffe/layout.sh"
     _sjft_root=${CAFFE_ROOT:-$(cat "$1/build/caffe-root" 2>/dev/null)}
-    if [ ! -x "$1/build/venv/bin/python" ] || [ -z "$_sjft_root" ]; then
+    if [ -z "$_sjft_root" ] || [ ! -x "$1/build/venv/bin/python" ]; then
         echo "env.sh: error: this checkout is not set up yet; run 'make caffe' in $1 first" >&2
         return 1
     fi
-    sjft_caffe_layout "$_sjft_root"
-    if [ -z "$SJFT_CAFFE_BIN" ] || [ -z "$SJFT_CAFFE_PYTHON" ]; then
-        if [ -z "${CAFFE_ROOT:-}" ]; then
-            echo "env.sh: error: $_sjft_root is gone; run 'make caffe' in $1 again" >&2
-        elif [ -z "$SJFT_CAFFE_BIN" ]; then
-            echo "env.sh: error: CAFFE_ROOT=$CAFFE_ROOT has no caffe command" \
-                "(build/tools/caffe or bin/caffe)" >&2
-        else
-            echo "env.sh: error: CAFFE_ROOT=$CAFFE_ROOT has no pycaffe" \
-                "(python/caffe or lib/python3/dist-packages/caffe)" >&2
-        fi
+    if [ -z "${CAFFE_ROOT:-}" ] && [ ! -d "$_sjft_root" ]; then
+        echo "env.sh: error: $_sjft_root is gone; run 'make caffe' in $1 again" >&2
         return 1
     fi
+    sjft_caffe_layout "$_sjft_root" || return 1
     for _sjft_dir in "$1"/build/venv/lib/python3*/site-packages; do
         # Behind the venv's packages: Debian's dist-packages holds older versions of them as well.
         _sjft_prepend PYTHONPATH "$SJFT_CAFFE_PYTHON"
@@ -46,6 +38,12 @@ _sjft_env() {
     fi
 }
 
+_sjft_forget() {
+    unset _sjft_here _sjft_list _sjft_root _sjft_dir
+    unset SJFT_CAFFE_BIN SJFT_CAFFE_PYTHON SJFT_CAFFE_LIB
+    unset -f _sjft_env _sjft_prepend _sjft_forget sjft_caffe_layout
+}
+
 if [ -n "${BASH_SOURCE:-}" ]; then
     _sjft_here=$(cd "$(dirname "${BASH_SOURCE:-}")" && pwd)
 elif [ -n "${ZSH_VERSION:-}" ]; then
@@ -53,8 +51,9 @@ elif [ -n "${ZSH_VERSION:-}" ]; then
 else
     _sjft_here=$PWD
 fi
-_sjft_env "$_sjft_here"
-_sjft_status=$?
-unset -f _sjft_env _sjft_prepend sjft_caffe_layout
-unset _sjft_here _sjft_list _sjft_root _sjft_dir SJFT_CAFFE_BIN SJFT_CAFFE_PYTHON SJFT_CAFFE_LIB
-(exit "$_sjft_status")
+if _sjft_env "$_sjft_here"; then
+    _sjft_forget
+else
+    _sjft_forget
+    false
+fi
