@@ -41,7 +41,7 @@ unit: caffe
 	$(ENV) pytest
 
 prototxt: caffe  ## regenerate the nets under prototxt/
-	$(ENV) sjft prototxt --force
+	$(ENV) sjft prototxt
 
 clean:  ## remove what was built in this checkout (the cached Caffe stays)
 	rm -rf build data .pytest_cache .mypy_cache .ruff_cache .hypothesis
