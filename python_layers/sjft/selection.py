@@ -15,6 +15,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
 
 _CHUNK = 1 << 22
+_ROWS_AT_ONCE = 1000
 
 
 class Selection(NamedTuple):
@@ -65,6 +66,8 @@ def read_neighbours(
     ends = np.cumsum(sizes)
     flat = np.empty(int(ends[-1]), np.int32)
     for i, (end, size) in enumerate(zip(ends.tolist(), sizes.tolist())):
+        if i % _ROWS_AT_ONCE == 0:
+            neighbours.close()  # gives back the memory of the pages that were read so far
         row = neighbours.indices(i, size)
         strangers = row[(row < 0) | (row >= source.count)]
         if strangers.size:
@@ -103,18 +106,18 @@ def select(
     labels = np.full(len(source_labels), -1, np.int32)
     labels[selected] = new_labels[np.asarray(source_labels)[selected]]
 
-    kept = np.empty(len(neighbours), bool)
-    for start in range(0, len(neighbours), _CHUNK):  # chunks: no int32 copy of all neighbours
-        kept[start : start + _CHUNK] = labels[neighbours[start : start + _CHUNK]] >= 0
-    left = np.add.reduceat(kept, offsets[:-1], dtype=np.int64)
-    if left.min() == 0:
-        i = int(left.argmin())
-        raise InputError(
-            f"{name(i)} has no neighbour left: the source classes of all its {sizes[i]} neighbours "
-            f"have fewer than min_source_per_class = {min_source_per_class} selected images; lower "
-            f"min_source_per_class or raise k0"
-        )
-    if not kept.all():
+    if np.count_nonzero(counts) > len(classes):
+        kept = np.empty(len(neighbours), bool)
+        for start in range(0, len(neighbours), _CHUNK):  # chunks: no int32 copy of all neighbours
+            kept[start : start + _CHUNK] = labels[neighbours[start : start + _CHUNK]] >= 0
+        left = np.add.reduceat(kept, offsets[:-1], dtype=np.int64)
+        if left.min() == 0:
+            i = int(left.argmin())
+            raise InputError(
+                f"{name(i)} has no neighbour left: the source classes of all its {sizes[i]} "
+                f"neighbours have fewer than min_source_per_class = {min_source_per_class} "
+                f"selected images; lower min_source_per_class or raise k0"
+            )
         neighbours = neighbours[kept]
         offsets = np.concatenate(([0], np.cumsum(left)))
     return Selection(neighbours, offsets, labels, classes, int(np.count_nonzero(labels >= 0)))
