@@ -13,13 +13,14 @@ missing_packages() {
     done
 }
 
-# Runs apt-get as root; waits up to ten minutes for another apt-get to end.
+# Runs apt-get as root, quietly; waits up to ten minutes for another apt-get to end.
 apt_get() {
-    "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=600 "$@"
+    "${AS_ROOT[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" >>"$LOG" 2>&1
 }
 
 install() {
-    apt_get install --no-install-recommends "$@"
+    apt_get install --no-install-recommends "${MISSING[@]}"
 }
 
 command -v dpkg-query >/dev/null ||
@@ -39,9 +40,12 @@ and run the same command again."
     fi
 fi
 
+mkdir -p "$CACHE"
+LOG=$CACHE/packages.log
+: >"$LOG"
 say "installing ${#MISSING[@]} Debian packages: ${MISSING[*]}"
 # Lists that are absent or too old make the first try fail; then they are fetched anew.
-if ! install "${MISSING[@]}" >/dev/null 2>&1; then
-    apt_get update
-    install "${MISSING[@]}"
+if ! install && ! { apt_get update && install; }; then
+    tail -n 20 "$LOG" >&2
+    die "apt-get could not install them; the whole log is $LOG"
 fi
