@@ -42,7 +42,7 @@ def literal(p: np.ndarray, q: np.ndarray, layers=LAYERS, bins: int = BINS) -> fl
 def brute_force(
     distance: Distance, targets: np.ndarray, sources: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    exact = np.array([[distance.exact(p, q) for q in sources] for p in targets])
+    exact = np.array([distance.exact(targets, q) for q in sources]).T
     indices = np.array([np.lexsort((np.arange(len(row)), row))[:k] for row in exact])
     return indices, np.take_along_axis(exact, indices, axis=1).astype(np.float32)
 
@@ -58,11 +58,12 @@ def match(
 def test_exact_distance_is_the_methods() -> None:
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 6), draw_descriptors(2, 8)
-    for p in targets:
-        for q in sources:
-            assert distance.exact(p, q) == pytest.approx(literal(p, q), rel=1e-12)
-            assert distance.exact(p, q) == distance.exact(q, p)
-        assert distance.exact(p, p) == 0
+    for q in sources:
+        found = distance.exact(targets, q)
+        assert found.tolist() == pytest.approx([literal(p, q) for p in targets], rel=1e-12)
+        assert found.tolist() == [distance.exact(q[None], p)[0] for p in targets]
+        assert found.tolist() == [distance.exact(p[None], q)[0] for p in targets]
+        assert distance.exact(q[None], q) == 0
 
 
 def test_pairs_are_within_the_bound() -> None:
@@ -74,7 +75,7 @@ def test_pairs_are_within_the_bound() -> None:
     edge = np.zeros_like(sources[:1])
     edge[0, ::100] = [2916] * 30 + [676] * 40
     sources = np.concatenate([sources, edge, targets[:1]])
-    exact = np.array([[distance.exact(p, q) for q in sources] for p in targets])
+    exact = np.array([distance.exact(targets, q) for q in sources]).T
     assert distance.bound < 1e-10
     assert np.abs(distance.pairs(targets, sources) - exact).max() < distance.bound / 10
     assert (exact[0] > 0).sum() == len(sources) - 1

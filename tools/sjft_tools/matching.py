@@ -34,7 +34,7 @@ class ExactMatcher:
         self._targets = targets
         self._describe = describe
         self._batch = batch
-        self._known: dict[tuple[int, bytes], float] = {}
+        self._known: dict[bytes, dict[int, float]] = {}
 
     def __call__(self, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
         """Return the exact distance of each pair (targets[i], sources[i]), float64."""
@@ -45,16 +45,16 @@ class ExactMatcher:
         for at in range(0, len(distinct), self._batch):
             descriptors = self._describe(distinct[at : at + self._batch].tolist())
             for descriptor, places in zip(descriptors, pairs[at : at + self._batch]):
-                digest = hashlib.sha256(descriptor.tobytes()).digest()
-                for place in places:
-                    result[place] = self._pair(int(targets[place]), digest, descriptor)
+                result[places] = self._from_one_source(targets[places].tolist(), descriptor)
         return result
 
-    def _pair(self, target: int, digest: bytes, descriptor: np.ndarray) -> float:
-        key = (target, digest)
-        if key not in self._known:
-            self._known[key] = self._distance.exact(self._targets[target], descriptor)
-        return self._known[key]
+    def _from_one_source(self, targets: list[int], descriptor: np.ndarray) -> list[float]:
+        known = self._known.setdefault(hashlib.sha256(descriptor.tobytes()).digest(), {})
+        new = [target for target in targets if target not in known]
+        for start in range(0, len(new), self._batch):
+            some = new[start : start + self._batch]
+            known.update(zip(some, self._distance.exact(self._targets[some], descriptor).tolist()))
+        return [known[target] for target in targets]
 
 
 def nearest(
