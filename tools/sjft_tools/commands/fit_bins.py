@@ -1,0 +1,62 @@
+"""Fit the adaptive histogram bins to the responses of the target images (two passes over them)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.atomic import refuse_existing
+from sjft_tools.banks import DEFAULT_RESIZE, make_bank
+from sjft_tools.banks.bank import Bank
+from sjft_tools.bin_fitting import ChannelRange, GridCounts, all_upper_edges
+from sjft_tools.bins import Bins, BinsInfo
+from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.describe import batches
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    sizes = ", ".join(f"{size} for {bank}" for bank, size in DEFAULT_RESIZE.items())
+    parser.add_argument("target", metavar="TARGET_LMDB", help="the target's training images")
+    parser.add_argument("bins_file", metavar="BINS.npz", help="the file to write")
+    parser.add_argument("--bank", choices=list(DEFAULT_RESIZE), default="alexnet", help="filters")
+    parser.add_argument(
+        "--weights", help="AlexNet's conv1 and conv2, a .caffemodel or .npz; for that bank only"
+    )
+    parser.add_argument(
+        "--bins", type=integer_at_least(2), default=100, help="bins per channel of the bank"
+    )
+    parser.add_argument(
+        "--resize",
+        type=integer_at_least(1),
+        help=f"warp images to this many pixels square before filtering; if not given, {sizes}",
+    )
+    add_force(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fit the bins and write them."""
+    refuse_existing(args.bins_file, args.force)
+    target = ImageLmdb(args.target, "target")
+    bank = make_bank(args.bank, args.weights, args.resize)
+    print(
+        f"{target.count} images, warped to {bank.resize} x {bank.resize}, centre {bank.crop} x "
+        f"{bank.crop} filtered",
+        file=sys.stderr,
+    )
+    bins = fit(target, bank, args.bins)
+    bins.save(args.bins_file, args.force)
+    print(f"{args.bins_file}: {args.bins} bins for each of {len(bins.edges)} channels")
+
+
+def fit(target: ImageLmdb, bank: Bank, bins: int) -> Bins:
+    """Return `bins` bins per channel of `bank`, fitted to all images of `target`."""
+    span = ChannelRange(sum(layer.channels for layer in bank.layers))
+    for images in batches(target, bank, "pass 1 of 2, ranges"):
+        span.add(bank.responses(images))
+    grid = GridCounts(span.minimum, span.maximum)
+    for images in batches(target, bank, "pass 2 of 2, counts"):
+        grid.add(bank.responses(images))
+    info = BinsInfo(bank.name, bank.resize, bank.weights_checksum, target.fingerprint)
+    return Bins(info, all_upper_edges(grid, bins), span.minimum, span.maximum)
