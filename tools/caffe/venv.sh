@@ -39,7 +39,8 @@ if [ "$(cat "$VENV/sjft-base" 2>/dev/null)" != "$BASE" ]; then
 fi
 if [ "$(cat "$VENV/sjft-content" 2>/dev/null)" != "$CONTENT" ]; then
     say "installing Python packages in $VENV"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "${PINS[@]}" \
-        --editable "$CHECKOUT[caffe,demo,dev]"
+    PIP=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check)
+    "${PIP[@]}" 'pip>=21.3'  # the first that makes editable installs with today's setuptools
+    "${PIP[@]}" "${PINS[@]}" --editable "$CHECKOUT[caffe,demo,dev]"
     echo "$CONTENT" >"$VENV/sjft-content"
 fi
