@@ -1,0 +1,106 @@
+"""Running the commands that the demo is made of, each as a user would type it."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sjft.errors import InputError
+
+LAST_LINES = 15
+POLL_S = 0.2
+PATIENCE_S = 10  # for a command to end after it was asked to
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class StepFailed(InputError):
+    """A command of the demo ended with a status other than 0."""
+
+
+def run(words: list[str], log: Path, iterations: int | None = None) -> float:
+    """Print the command and run it; return its seconds.
+
+    What it writes to standard output is printed when it ends, and goes to the file `log` with what
+    it writes to standard error. `iterations` is a training run's length, for the progress bar.
+    Raises StepFailed with the command, the log's name and its last lines if the status is not 0.
+    """
+    line = shlex.join(words)
+    print(f"\n$ {line}", flush=True)
+    started = time.monotonic()
+    with log.open("wb") as errors, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [*_program(words[0]), *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            preexec_fn=_die_with_parent,
+        )
+        try:
+            status = process.wait() if iterations is None else _watch(process, log, iterations)
+        except BaseException:
+            _stop(process)
+            raise
+        output.seek(0)
+        said = output.read()
+        errors.write(said)
+    sys.stdout.write(said.decode(errors="replace"))
+    sys.stdout.flush()
+    if status != 0:
+        raise StepFailed(failure(line, status, log))
+    return time.monotonic() - started
+
+
+def failure(line: str, status: int, log: Path) -> str:
+    """Return what to say of a failed command: itself, how it ended, the last lines of its log."""
+    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+    ended = (
+        f"was ended by {signal.Signals(-status).name}" if status < 0 else f"gave status {status}"
+    )
+    return "\n  ".join([f"the command '{line}' {ended}; its log {log} ends with:", *last])
+
+
+def _program(word: str) -> list[str]:
+    """Return what runs `word`: this Python for sjft, the program on the PATH otherwise."""
+    if word == "sjft":
+        return [sys.executable, "-m", "sjft_tools.cli"]
+    path = shutil.which(word)
+    if path is None:
+        raise InputError(f"there is no program '{word}' on the PATH: run '. ./env.sh' first")
+    return [path]
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the demo is gone, even by kill -9."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _watch(process: subprocess.Popen[bytes], log: Path, iterations: int) -> int:
+    """Wait for a training run, showing the iteration that its log tells of; return its status."""
+    bar = tqdm(total=iterations, desc="training", unit="iteration", file=sys.stderr)
+    with bar, log.open("rb") as file:
+        while process.poll() is None:
+            time.sleep(POLL_S)
+            told = re.findall(rb"Iteration (\d+)", file.read())
+            if told:
+                bar.update(int(told[-1]) - bar.n)
+    return process.returncode
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
