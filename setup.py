@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(
@@ -12,13 +12,6 @@ VERSION = re.search(
     re.MULTILINE,
 ).group(1)
 
-
-def packages(top: str, root: str) -> list:
-    """Names of the package `top` under the folder `root` and of all packages inside it."""
-    folders = sorted(path.parent for path in (HERE / root / top).rglob("__init__.py"))
-    return [".".join(folder.relative_to(HERE / root).parts) for folder in folders]
-
-
 setup(
     name="sjft",
     version=VERSION,
@@ -26,7 +19,7 @@ setup(
     license="BSD-2-Clause",
     python_requires=">=3.9",
     package_dir={"sjft": "python_layers/sjft", "sjft_tools": "tools/sjft_tools"},
-    packages=packages("sjft", "python_layers") + packages("sjft_tools", "tools"),
+    packages=find_packages("python_layers") + find_packages("tools"),
     entry_points={"console_scripts": ["sjft = sjft_tools.cli:main"]},
     install_requires=[
         "numpy>=1.19",

@@ -174,8 +174,7 @@ def test_missing_packages_without_root(checkout: Path) -> None:
         Path(folder).chmod(0o755)
         scripts = Path(folder, "caffe")
         shutil.copytree(checkout / "tools" / "caffe", scripts)
-        with (scripts / "packages.txt").open("a") as file:
-            file.write("no-such-package-of-sjft\n")
+        (scripts / "packages.txt").write_text("# comment\nbash\nno-such-package-of-sjft\n")
         output = run(*nobody, "bash", scripts / "packages.sh", status=1, cwd=Path("/"))
     assert "these Debian packages are missing, and only root can install them: " in output
     assert "apt-get install --no-install-recommends no-such-package-of-sjft" in output
