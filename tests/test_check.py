@@ -104,7 +104,7 @@ def job(tmp_path: Path, make_lmdb: Callable[..., str]) -> Path:
     """A folder with data bases, a net and a solver that train."""
     target = ImageLmdb(make_lmdb("target", 12, classes=3))
     source = ImageLmdb(make_lmdb("source", 20, classes=4, seed=1))
-    indices = np.random.default_rng(0).permuted(np.tile(np.arange(20), (12, 1)), axis=1)[:, :K]
+    indices = np.argsort(np.random.default_rng(0).random((12, 20)), axis=1)[:, :K]
     distances = np.sort(np.random.default_rng(1).random((12, K)), axis=1)
     path = str(tmp_path / "neighbours")
     write_neighbours(path, target, source, indices, distances, {"bank": "gabor"})
