@@ -130,3 +130,28 @@ def new_file(path: str, force: bool = False) -> Iterator[str]:
             _put_in_place(partial, path)
         finally:
             _remove(partial)
+
+
+@contextlib.contextmanager
+def new_files_in(folder: str, marker: str, force: bool = False) -> Iterator[str]:
+    """Yield a working folder whose files move into the existing `folder` if the block succeeds.
+
+    The file `marker` vouches for the others: it is moved last, and an old one is removed first.
+    Raises InputError if there is an old one and `force` is not set, or if another run writes it.
+    """
+    path = os.path.join(folder, marker)
+    with _sole_writer(path, force):
+        partial = _sibling(path, "partial")
+        _remove(partial)
+        os.mkdir(partial)
+        try:
+            yield partial
+            names = sorted(os.listdir(partial), key=marker.__eq__)
+            for name in names:
+                _sync(os.path.join(partial, name))
+            _remove(path)
+            for name in names:
+                os.replace(os.path.join(partial, name), os.path.join(folder, name))
+            _sync(folder)
+        finally:
+            _remove(partial)

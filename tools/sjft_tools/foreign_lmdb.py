@@ -1,0 +1,64 @@
+"""Reading an LMDB of Datum records that has no side files yet, as Caffe's own tools write them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sjft.errors import InputError
+from sjft.images import decode_datum
+from sjft.lmdb_env import close_env, open_env
+from sjft.record_lmdb import KEY_FORMAT
+from sjft.side_file import Fingerprint, probe
+from sjft_tools.command import progress
+
+
+class Contents(NamedTuple):
+    """What side files tell.
+
+    `keys`: bytes (N,), in key order; `labels`: int32 (N,); `fingerprint`, `probe`: see side_file.
+    """
+
+    keys: np.ndarray
+    labels: np.ndarray
+    fingerprint: str
+    probe: str
+
+
+def read_contents(path: str) -> Contents:
+    """Read and decode every record of the LMDB `path`.
+
+    Raises InputError if it is missing, empty or truncated, or if a record is not a Datum, cannot be
+    decoded, or has a negative label; the record's key is named.
+    """
+    env = open_env(path, "image")
+    try:
+        with env.begin() as transaction:
+            return _read(path, transaction, env.stat()["entries"])
+    finally:
+        close_env(env)
+
+
+def _read(path: str, transaction: Any, count: int) -> Contents:
+    if count == 0:
+        raise InputError(f"the image LMDB {path} is empty: expected at least one record")
+    fingerprint = Fingerprint()
+    keys: list[bytes] = []
+    labels = np.empty(count, np.int32)
+    for i, (key, value) in enumerate(progress(transaction.cursor(), "index", count)):
+        name = f"record {i} (key {key.decode(errors='replace')}) of {path}"
+        if key.endswith(b"\0"):
+            raise InputError(f"{name} has a key that ends in a zero byte, expected keys of text")
+        labels[i] = decode_datum(value, name)[1]
+        if labels[i] < 0:
+            raise InputError(f"{name} has the label {labels[i]}, expected labels from 0")
+        fingerprint.add(key, value)
+        keys.append(key)
+    check = probe(count, keys.__getitem__, lambda i: transaction.get(keys[i], b""))
+    return Contents(np.array(keys), labels, fingerprint.text(), check)
+
+
+def has_running_keys(keys: np.ndarray) -> bool:
+    """Return whether the keys are the running number, as sjft writes them."""
+    return all(key == (KEY_FORMAT % i).encode() for i, key in enumerate(keys.tolist()))
