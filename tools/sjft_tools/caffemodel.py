@@ -1,0 +1,101 @@
+"""Weights files: what a .caffemodel holds, and whether it fits a net.
+
+Caffe ends the process when a shape differs, and leaves a layer that finds no weights random without
+a word: both are found here before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from sjft.errors import InputError
+from sjft_tools.pycaffe import import_caffe
+
+Shape = tuple[int, ...]
+
+_LISTED = 3
+
+
+def read_caffemodel(path: str) -> Any:
+    """Return the NetParameter in `path`; InputError if it is missing or not a .caffemodel."""
+    import_caffe()
+    from caffe.proto import caffe_pb2
+
+    model = caffe_pb2.NetParameter()
+    try:
+        model.ParseFromString(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"the weights {path} cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise InputError(f"{path} is not a .caffemodel file") from None
+    return model
+
+
+def trained_blobs(model: Any) -> dict[str, list[Any]]:
+    """Return the BlobProtos of every layer that has some, by the layer's name.
+
+    Reads the `layers` of files older than Caffe's `layer` as well.
+    """
+    old = (layer.layer if layer.HasField("layer") else layer for layer in model.layers)
+    return {layer.name: list(layer.blobs) for layer in (*old, *model.layer) if layer.blobs}
+
+
+def check_weights(
+    wanted: dict[str, list[Shape]], blobs: dict[str, list[Any]], path: str, net: str
+) -> None:
+    """Raise InputError unless the weights `path` have every blob that the net file `net` wants.
+
+    `wanted`: the shapes of each layer's blobs, by the layer's name; `blobs`: of trained_blobs.
+    Layers of the weights that the net does not have do not matter.
+    """
+    missing = [name for name in wanted if name not in blobs]
+    if missing:
+        raise InputError(
+            f"{path} has no weights for {_some(missing)} of {net}, which would stay random: "
+            f"expected weights that were trained in this net"
+        )
+    for name, shapes in wanted.items():
+        if len(shapes) != len(blobs[name]):
+            raise InputError(
+                f"the layer '{name}' has {len(blobs[name])} blobs in {path}, expected the "
+                f"{len(shapes)} of {net}"
+            )
+        for shape, blob in zip(shapes, blobs[name]):
+            if not _fits(shape, blob):
+                raise InputError(
+                    f"the layer '{name}' has weights of {_times(_shape(blob))} in {path}, expected "
+                    f"{_times(shape)} as in {net}"
+                )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = [f"'{name}'" for name in names]
+    more = len(names) - _LISTED
+    listed = ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+    return f"the layer{'s' if len(names) > 1 else ''} {listed}"
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _is_old(blob: Any) -> bool:
+    """Whether a BlobProto states its shape as Caffe did before blobs had any number of axes."""
+    return any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
+
+
+def _shape(blob: Any) -> Shape:
+    if _is_old(blob):
+        return (blob.num, blob.channels, blob.height, blob.width)
+    return tuple(blob.shape.dim)
+
+
+def _fits(shape: Shape, blob: Any) -> bool:
+    """Whether Caffe copies a BlobProto into a blob of `shape`, as its Blob::ShapeEquals decides."""
+    if _is_old(blob):
+        return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == _shape(blob)
+    return shape == _shape(blob)
