@@ -2,8 +2,8 @@
 
     python benchmarks/matching.py [--targets 200] [--sources 2000] [--k 100] [--json FILE]
 
-Descriptors are drawn, of the AlexNet bank's shape: 352 channels of 100 bins. The direct ways run
-on as many pairs as a few seconds allow. sjft's neighbours are compared with those of the float64 brute
+Descriptors are drawn, of the AlexNet bank's shape: 352 channels of 100 bins. The direct ways run on
+as many pairs as a few seconds allow. sjft's neighbours are compared with those of the float64 brute
 force for the targets that it got to.
 """
 

@@ -61,21 +61,26 @@ class TopK:
         doubtful = np.isfinite(dropped) & (dropped <= values[:, self._k - 1] + self._gap)
         self._distances[rows] = values[:, :room]
         self._sources[rows] = sources[:, :room]
-        for row in np.flatnonzero(doubtful):
-            self._settle(first_target + row, values[row], sources[row])
+        if doubtful.any():
+            self._settle(first_target, np.flatnonzero(doubtful), values, sources)
 
-    def _settle(self, target: int, values: np.ndarray, sources: np.ndarray) -> None:
-        """Cut a target's candidates, sorted out around the k-th, down to its true k nearest."""
-        kth = values[self._k - 1]
-        near = np.flatnonzero(values <= kth + self._gap)
-        values, sources = values[near], sources[near]
-        unsure = np.flatnonzero(values >= kth - self._gap)
-        values[unsure] = self._exact(np.full(len(unsure), target), sources[unsure])
-        kept = np.lexsort((sources, values))[: self._k]
-        self._distances[target] = np.inf
-        self._sources[target] = _NO_SOURCE
-        self._distances[target, : self._k] = values[kept]
-        self._sources[target, : self._k] = sources[kept]
+    def _settle(
+        self, first_target: int, rows: np.ndarray, values: np.ndarray, sources: np.ndarray
+    ) -> None:
+        """Cut the candidates of some targets, sorted out around the k-th, to their true k nearest.
+
+        `values`, `sources`: T x n, of the targets from `first_target` on, of which `rows` are cut.
+        """
+        values, sources = values[rows], sources[rows]
+        kth = values[:, self._k - 1, None]
+        unsure = np.abs(values - kth) <= self._gap
+        places = np.nonzero(unsure)
+        values[places] = self._exact(first_target + rows[places[0]], sources[places])
+        kept = np.lexsort((sources, values), axis=1)[:, : self._k]
+        self._distances[first_target + rows, self._k :] = np.inf
+        self._sources[first_target + rows, self._k :] = _NO_SOURCE
+        self._distances[first_target + rows, : self._k] = np.take_along_axis(values, kept, axis=1)
+        self._sources[first_target + rows, : self._k] = np.take_along_axis(sources, kept, axis=1)
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sources' indices, targets x k int64, nearest first, and their distances.

@@ -14,7 +14,7 @@ from sjft_tools.banks import make_bank
 from sjft_tools.banks.bank import Bank
 from sjft_tools.bins import Bins, check_bank, check_lmdbs, check_weights, load_bins
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.describe import BATCH, Describer
+from sjft_tools.describe import Describer, batch_size
 from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.matching import ExactMatcher, nearest
@@ -81,5 +81,7 @@ def retrieve(
     describer = Describer(bank, Histogrammer(bins))
     distance = Distance(bank.layers, bins.edges.shape[1])
     targets = np.concatenate(list(describer.stream(target, "targets")))
-    exact = ExactMatcher(distance, targets, lambda indices: describer.some(source, indices), BATCH)
+    exact = ExactMatcher(
+        distance, targets, lambda indices: describer.some(source, indices), batch_size(bank)
+    )
     return nearest(distance, targets, describer.stream(source, "sources"), k, exact)
