@@ -15,6 +15,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.levels import levels_text, read_levels
+from sjft.prefetch import open_stream
 from sjft.transforms import centre_view
 
 MEAN = [104, 117, 123]
@@ -200,6 +201,35 @@ def test_data_bases_that_do_not_fit(world: World, tmp_path: Path) -> None:
 def test_joint_params_that_do_not_fit(world: World, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match="^JointDataLayer: .*" + message):
         parse_joint_data(world.param_str(**changes))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "batch_size",
+        "k0",
+        "min_source_per_class",
+        "max_per_class",
+        "resize",
+        "crop",
+        "seed",
+        "workers",
+        "prefetch",
+        "prefetch_mb",
+        "timeout_s",
+    ],
+)
+@pytest.mark.parametrize("value", [10**30, 2**40, 2**62])
+def test_absurd_numbers_end_in_a_sentence_or_work(world: World, key: str, value: int) -> None:
+    changes = {"prefetch": 128, key: value}
+    try:
+        params = parse_joint_data(world.param_str(**changes))
+        batches = JointBatches(params)
+        stream = open_stream(batches, params.prefetch._replace(workers=0))
+        stream.next_into({n: np.empty(s, np.float32) for n, s in batches.tops.items()})
+        open_stream(batches, params.prefetch).close()
+    except InputError as error:
+        assert str(error)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,9 @@ from joint_world import World, make_world
 from sjft.batches import Batches, JointBatches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams, parse_joint_data
-from sjft.prefetch import BatchStream, PrefetchedStream, WorkerError, open_stream
+from sjft.prefetch import BatchStream, PrefetchedStream, open_stream
 from sjft.ring import Ring, affordable_depth, batch_bytes
+from sjft.worker_handle import WorkerError
 
 
 class Numbers(Batches):
@@ -68,7 +69,7 @@ def take(stream: BatchStream, batches: Batches) -> dict[str, np.ndarray]:
 
 def pids(stream: BatchStream) -> list[int]:
     assert isinstance(stream, PrefetchedStream)
-    return [worker.pid for worker in stream._workers]
+    return [worker._pid for worker in stream._workers]
 
 
 def exists(pid: int) -> bool:
@@ -127,7 +128,7 @@ def test_all_workers_killed_at_once(opened: list) -> None:
     [
         (
             "kill",
-            r"3 workers in turn died at batch 5; the last, worker \d \(process \d+\), was kil",
+            r"3 workers in turn died at batch 5; the last, worker \d \(process \d+\) was kil",
         ),
         ("crash", r"(?s)was killed by signal 11 \(SIGSEGV\); its last words:.*in fill"),
         ("bug", r"(?s)worker \d \(process \d+\) failed on batch 5:.*ZeroDivisionError: deep down"),

@@ -27,13 +27,19 @@ from sjft.params import (
 )
 from sjft.transforms import Geometry
 
+#: So few batch numbers fit in the buffer of a worker's socket on every system: a parent that hands
+#: them out never has to wait for the worker to read them.
+MAX_PREFETCH = 128
+
+_side = integer(1, 1 << 14)  # larger images than any net takes would only exhaust the memory
+
 _DATA_SPEC = {
-    "resize": Param(either(integer(1), nothing()), None),
-    "resize_shorter": Param(either(integer(1), list_of(integer(1), 2), nothing()), None),
-    "crop": Param(integer(1), 224),
+    "resize": Param(either(_side, nothing()), None),
+    "resize_shorter": Param(either(_side, list_of(_side, 2), nothing()), None),
+    "crop": Param(_side, 224),
     "mean": Param(list_of(number(), 3), [104, 117, 123]),
     "workers": Param(either(integer(0), nothing()), None),
-    "prefetch": Param(either(integer(1), nothing()), None),
+    "prefetch": Param(either(integer(1, MAX_PREFETCH), nothing()), None),
     "prefetch_mb": Param(integer(1), 512),
     "timeout_s": Param(number(0.01), 60),
 }

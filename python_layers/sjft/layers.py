@@ -108,7 +108,7 @@ class JointDataLayer(_DataLayer):
       levels                string: levels file, or null for level 1 everywhere; null
       min_source_per_class  integer, images: source classes with fewer selected images are dropped; 0
       max_per_class         integer, images of one target class in a batch, or null for no limit; 2
-      resize                integer, pixels: warp images to this square; null
+      resize                integer up to 16384, pixels: warp images to this square; null
       resize_shorter        integer, or [smallest, largest], pixels: scale the shorter side to this
                             length, drawn at random from the range for every image; null.
                             With neither, images keep their stored size
@@ -119,7 +119,7 @@ class JointDataLayer(_DataLayer):
                             number of workers
       workers               integer: processes that make batches ahead; 0 makes them in forward; null:
                             one less than the cores, at least 1
-      prefetch              integer: batches made ahead; null: 2 * workers + 2
+      prefetch              integer up to 128: batches made ahead; null: 2 * workers + 2
       prefetch_mb           integer, MiB: bound on the memory of batches made ahead, which lowers
                             prefetch if need be; 512
       timeout_s             number, seconds to wait for a batch before giving up; 60

@@ -9,17 +9,11 @@ computed again, bit for bit. The parent does its bookkeeping only while it asks 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import select
-import signal
-import socket
 import sys
-import tempfile
 import time
-import warnings
 import weakref
-from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -28,16 +22,12 @@ from sjft.batches import Batches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
 from sjft.ring import Ring, affordable_depth
-from sjft.worker import BAD_INPUT, DONE, JOB, REPLY, fork_worker
+from sjft.worker import BAD_INPUT, DONE
+from sjft.worker_handle import Reply, WorkerError, WorkerHandle
 
 #: A batch on which so many workers in turn have died is given up.
 MAX_DEATHS_PER_BATCH = 3
 _POLL_S = 1.0
-_LAST_WORDS_BYTES = 4000
-
-
-class WorkerError(RuntimeError):
-    """A worker process failed, died again and again, or did not answer in time."""
 
 
 class BatchStream:
@@ -68,36 +58,6 @@ def open_stream(batches: Batches, params: PrefetchParams, first: int = 0) -> Bat
     return PrefetchedStream(batches, first, min(params.workers, depth), depth, params.timeout_s)
 
 
-class _Worker:
-    """The parent's view of one worker process."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.jobs: deque[int] = deque()  # batch numbers it was given and has not finished, in order
-        self.pid = 0
-        self.socket: socket.socket
-        self.received = bytearray()
-        # has no name, and vanishes with the last process that holds it
-        self.words = tempfile.TemporaryFile()  # noqa: SIM115
-
-    def __str__(self) -> str:
-        return f"worker {self.number} (process {self.pid})"
-
-    def send(self, batch: int) -> None:
-        # a dead worker is noticed, and its jobs are given to its successor, at the next wait
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.socket.sendall(JOB.pack(batch))
-
-    def last_words(self) -> str:
-        """Return where the worker's interpreter said it was when it crashed or was asked."""
-        self.words.seek(0)
-        text = self.words.read(_LAST_WORDS_BYTES).decode(errors="replace")
-        # innermost call first; from the worker's own loop on it is of no interest to anyone
-        before, found, _ = text.partition(" in _serve\n")
-        text = before.rpartition("\n")[0] if found else text.strip()
-        return f"; its last words:\n{text}" if text else ""
-
-
 class PrefetchedStream(BatchStream):
     """Batches computed by `workers` processes, at most `depth` of them ahead."""
 
@@ -111,7 +71,7 @@ class PrefetchedStream(BatchStream):
         self._done: set[int] = set()
         self._failed: dict[int, Exception] = {}
         self._deaths: dict[int, int] = {}
-        self._workers = [_Worker(number) for number in range(workers)]
+        self._workers = [WorkerHandle(number) for number in range(workers)]
         _open_streams.add(self)
         for worker in self._workers:
             self._start(worker)
@@ -131,7 +91,7 @@ class PrefetchedStream(BatchStream):
             self._wait_for(batch)
             if batch in self._failed:
                 raise self._failed[batch]
-        except BaseException:
+        except Exception:
             self.close()
             raise
         slot = self._ring.slot(batch)
@@ -148,42 +108,18 @@ class PrefetchedStream(BatchStream):
             return  # in a forked child the workers are not ours
         workers, self._workers = self._workers, []
         for worker in workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGKILL)
-            worker.socket.close()
-        for worker in workers:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(worker.pid, 0)
-            worker.words.close()
+            worker.kill()
 
     def __del__(self) -> None:
         if hasattr(self, "_workers"):
             self.close()
 
-    def _start(self, worker: _Worker) -> None:
-        worker.socket, theirs = socket.socketpair()
-        worker.received.clear()
-        worker.words.seek(0)
-        worker.words.truncate()
-        with theirs, warnings.catch_warnings():
-            # Python warns of forks beside threads; the worker is written for that
-            warnings.simplefilter("ignore", DeprecationWarning)
-            others = [w.socket for stream in _open_streams for w in stream._workers if w.pid]
-            others.append(worker.socket)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            try:
-                worker.pid = fork_worker(self._batches, self._ring, theirs, others, worker.words)
-            except OSError as error:
-                raise WorkerError(
-                    f"worker {worker.number} could not be started ({error.strerror}): expected "
-                    f"room for another process, or fewer 'workers'"
-                ) from None
+    def _start(self, worker: WorkerHandle) -> None:
+        open_workers = [w for stream in _open_streams for w in stream._workers if w.is_started]
+        worker.start(self._batches, self._ring, [other.socket for other in open_workers])
 
     def _hand_out(self, batch: int) -> None:
-        worker = min(self._workers, key=lambda w: len(w.jobs))
-        worker.jobs.append(batch)
-        worker.send(batch)
+        min(self._workers, key=lambda worker: len(worker.jobs)).give(batch)
 
     def _wait_for(self, batch: int) -> None:
         waited = 0.0
@@ -198,27 +134,17 @@ class PrefetchedStream(BatchStream):
             # a process that was stopped (Ctrl-Z) and goes on has not waited all that time
             waited += min(time.monotonic() - before, 2 * _POLL_S)
             for descriptor, _ in ready:
-                self._receive(by_socket[descriptor])
+                worker = by_socket[descriptor]
+                replies = worker.replies()
+                if replies is None:
+                    self._replace(worker)
+                else:
+                    self._note(worker, replies)
             if not ready and waited >= self._timeout_s:
                 raise self._timeout(batch)
 
-    def _receive(self, worker: _Worker) -> None:
-        try:
-            piece = worker.socket.recv(1 << 16)
-        except ConnectionResetError:
-            piece = b""
-        if not piece:
-            self._replace(worker)
-            return
-        worker.received += piece
-        while len(worker.received) >= REPLY.size:
-            batch, outcome, length = REPLY.unpack_from(worker.received)
-            end = REPLY.size + length
-            if len(worker.received) < end:
-                return
-            text = worker.received[REPLY.size : end].decode()
-            del worker.received[:end]
-            worker.jobs.remove(batch)
+    def _note(self, worker: WorkerHandle, replies: list[Reply]) -> None:
+        for batch, outcome, text in replies:
             if outcome == DONE:
                 self._done.add(batch)
             elif outcome == BAD_INPUT:
@@ -226,29 +152,23 @@ class PrefetchedStream(BatchStream):
             else:
                 self._failed[batch] = WorkerError(f"{worker} failed on batch {batch}:\n{text}")
 
-    def _replace(self, worker: _Worker) -> None:
-        cause = _cause_of_death(worker.pid)
-        worker.socket.close()
-        at = f"at batch {worker.jobs[0]}" if worker.jobs else "while idle"
+    def _replace(self, worker: WorkerHandle) -> None:
+        obituary = worker.obituary()
         if worker.jobs:
             batch = worker.jobs[0]
             self._deaths[batch] = self._deaths.get(batch, 0) + 1
             if self._deaths[batch] == MAX_DEATHS_PER_BATCH:
                 raise WorkerError(
                     f"{MAX_DEATHS_PER_BATCH} workers in turn died at batch {batch}; the last, "
-                    f"{worker}, {cause}{worker.last_words()}"
+                    f"{obituary}{worker.last_words()}"
                 )
-        print(f"sjft: {worker} {cause} {at}; a new one takes its place", file=sys.stderr)
+        at = f"at batch {worker.jobs[0]}" if worker.jobs else "while idle"
+        print(f"sjft: {obituary} {at}; a new one takes its place", file=sys.stderr, flush=True)
         self._start(worker)
-        for batch in worker.jobs:
-            worker.send(batch)
 
     def _timeout(self, batch: int) -> WorkerError:
         worker = next(w for w in self._workers if batch in w.jobs)
         place = "" if worker.jobs[0] == batch else f", being at batch {worker.jobs[0]}"
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGUSR1)  # it writes where it is, if it still can
-            time.sleep(0.2)
         return WorkerError(
             f"{worker} has not finished batch {batch} within 'timeout_s' {self._timeout_s:g} s"
             f"{place}{worker.last_words()}"
@@ -256,18 +176,6 @@ class PrefetchedStream(BatchStream):
 
 
 _open_streams: weakref.WeakSet[PrefetchedStream] = weakref.WeakSet()
-
-
-def _cause_of_death(pid: int) -> str:
-    """Wait for the end of a worker whose socket is closed; say in words how it ended."""
-    try:
-        _, status = os.waitpid(pid, 0)
-    except ChildProcessError:
-        return "ended for an unknown reason"
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return f"was killed by signal {number} ({signal.Signals(number).name})"
-    return f"ended with status {os.WEXITSTATUS(status)}"
 
 
 @atexit.register

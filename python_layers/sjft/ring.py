@@ -50,7 +50,14 @@ class Ring:
         """`tops`: the shape of each float32 array of a batch, by name."""
         self.depth = depth
         # released when the last view is: closing it by hand would fail while views exist
-        memory = mmap.mmap(-1, depth * batch_bytes(tops))
+        size = depth * batch_bytes(tops)
+        try:
+            memory = mmap.mmap(-1, size)
+        except (OSError, OverflowError):
+            raise InputError(
+                f"the system has no {size >> 20} MiB of memory for {depth} batches: expected a "
+                f"smaller prefetch or prefetch_mb"
+            ) from None
         self._slots = []
         offset = 0
         for _ in range(depth):

@@ -128,7 +128,7 @@ class JointSampler:
         self._members = ClassMembers(target_labels)
         self._selection = selection
         self._pairs = pairs
-        self._max_per_class = max_per_class
+        self._max_per_class = None if max_per_class is None else min(max_per_class, pairs)
         self._versions = versions
         self._seed = seed
         if pairs > self._epochs.length:

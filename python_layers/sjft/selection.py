@@ -46,14 +46,14 @@ def neighbourhood_sizes(
     `k` is the number of neighbours that were retrieved; `name(i)` names target image i in messages.
     Raises InputError if a K_i is larger than `k`.
     """
-    sizes = np.asarray(levels, np.int64) * k0
-    if sizes.max() > k:
-        i = int(sizes.argmax())
+    i = int(np.argmax(levels))
+    most = k0 * int(levels[i])
+    if most > k:
         raise InputError(
-            f"k0 = {k0} at level {levels[i]} asks for {sizes[i]} neighbours of {name(i)}, but only "
-            f"{k} were retrieved: lower k0, or run 'sjft retrieve' with --k {sizes[i]} or more"
+            f"k0 = {k0} at level {levels[i]} asks for {most} neighbours of {name(i)}, but only {k} "
+            f"were retrieved: lower k0, or run 'sjft retrieve' with --k {most} or more"
         )
-    return sizes
+    return np.asarray(levels, np.int64) * k0
 
 
 def read_neighbours(
@@ -100,7 +100,9 @@ def select(
     selected = np.zeros(len(source_labels), bool)
     selected[neighbours] = True
     counts = np.bincount(np.asarray(source_labels)[selected])
-    classes = np.flatnonzero(counts >= max(1, min_source_per_class))
+    # no class has more images than there are: an absurd minimum still fits an int64
+    minimum = min(max(1, min_source_per_class), len(source_labels) + 1)
+    classes = np.flatnonzero(counts >= minimum)
     new_labels = np.full(len(counts), -1, np.int32)
     new_labels[classes] = np.arange(len(classes), dtype=np.int32)
     labels = np.full(len(source_labels), -1, np.int32)

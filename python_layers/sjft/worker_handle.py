@@ -1,0 +1,149 @@
+"""The parent's end of a worker process: starting it, its queue of jobs, its replies, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+import warnings
+from collections import deque
+from typing import NamedTuple
+
+from sjft.batches import Batches
+from sjft.ring import Ring
+from sjft.worker import JOB, REPLY, fork_worker
+
+_LAST_WORDS_BYTES = 4000
+_TIME_TO_SPEAK_S = 0.2
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed, died again and again, or did not answer in time."""
+
+
+class Reply(NamedTuple):
+    """What a worker says of a batch: one of worker.DONE, BAD_INPUT, FAILED, and the text of it."""
+
+    batch: int
+    outcome: int
+    text: str
+
+
+class WorkerHandle:
+    """One worker, and those that take its place when it dies.
+
+    `number` counts the workers of a stream from 0; `jobs` are the batch numbers that it was given
+    and has not finished, in order; `socket` becomes readable when it replies or dies.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.jobs: deque[int] = deque()
+        self.socket: socket.socket
+        self._pid = 0
+        self._received = bytearray()
+        # has no name, and vanishes with the last process that holds it
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self._pid})"
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a process that was not seen to end."""
+        return self._pid != 0
+
+    def start(self, batches: Batches, ring: Ring, others: list[socket.socket]) -> None:
+        """Fork the process and send it the jobs that are still to be done.
+
+        `others` are sockets of the parent that it must not keep open. Raises WorkerError if the
+        system has no room for it.
+        """
+        self.socket, theirs = socket.socketpair()
+        self._received.clear()
+        self._words.seek(0)
+        self._words.truncate()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with theirs, warnings.catch_warnings():
+            # Python warns of forks beside threads; the worker is written for that
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                self._pid = fork_worker(batches, ring, theirs, [*others, self.socket], self._words)
+            except OSError as error:
+                self.socket.close()
+                raise WorkerError(
+                    f"worker {self.number} could not be started ({error.strerror}): expected room "
+                    f"for another process, or fewer 'workers'"
+                ) from None
+        for batch in self.jobs:
+            self._send(batch)
+
+    def give(self, batch: int) -> None:
+        """Add batch number `batch` to its jobs."""
+        self.jobs.append(batch)
+        self._send(batch)
+
+    def _send(self, batch: int) -> None:
+        # a dead worker is noticed, and its jobs are given to its successor, at the next wait
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(JOB.pack(batch))
+
+    def replies(self) -> list[Reply] | None:
+        """Return the replies that have arrived, None if the worker is dead. Call when readable."""
+        try:
+            piece = self.socket.recv(1 << 16)
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            return None
+        self._received += piece
+        replies = []
+        while len(self._received) >= REPLY.size:
+            batch, outcome, length = REPLY.unpack_from(self._received)
+            end = REPLY.size + length
+            if len(self._received) < end:
+                break
+            replies.append(Reply(batch, outcome, self._received[REPLY.size : end].decode()))
+            del self._received[:end]
+            self.jobs.remove(batch)
+        return replies
+
+    def obituary(self) -> str:
+        """Wait for the end of the process, whose socket is closed; say in words how it ended."""
+        name, status = str(self), None
+        with contextlib.suppress(ChildProcessError):
+            status = os.waitpid(self._pid, 0)[1]
+        self._pid = 0
+        self.socket.close()
+        if status is None:
+            return f"{name} ended for an unknown reason"
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            return f"{name} was killed by signal {number} ({signal.Signals(number).name})"
+        return f"{name} ended with status {os.WEXITSTATUS(status)}"
+
+    def last_words(self) -> str:
+        """Return where its interpreter said it was when it crashed or was asked, "" if nowhere."""
+        if self.is_started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGUSR1)
+                time.sleep(_TIME_TO_SPEAK_S)
+        self._words.seek(0)
+        text = self._words.read(_LAST_WORDS_BYTES).decode(errors="replace")
+        # innermost call first; from the worker's own loop on it is of no interest to anyone
+        before, found, _ = text.partition(" in _serve\n")
+        text = before.rpartition("\n")[0] if found else text.strip()
+        return f"; its last words:\n{text}" if text else ""
+
+    def kill(self) -> None:
+        """End the process, which holds nothing that could be lost, and wait for its end."""
+        if self.is_started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.obituary()
+        self._words.close()
