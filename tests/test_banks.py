@@ -216,3 +216,11 @@ def test_unfit_options_are_refused(tmp_path: Path) -> None:
         make_bank("alexnet", save_npz(tmp_path / "w.npz", random_weights()), 100)
     with pytest.raises(InputError, match="gabor bank needs --resize of at least 8, got 4"):
         make_bank("gabor", resize=4)
+
+
+def test_a_resolution_makes_a_sharp_image_and_its_reduced_copy_alike() -> None:
+    bank = make_bank("gabor", resize=64, resolution=16)
+    sharp = draw_image(3, height=64, width=96)
+    reduced = cv2.resize(sharp, (16, 16), interpolation=cv2.INTER_AREA)
+    assert (warp(sharp, bank) == warp(reduced, bank)).all()
+    assert (warp(sharp, make_bank("gabor", resize=64)) != warp(reduced, bank)).any()

@@ -28,6 +28,8 @@ class BinsInfo:
     weights_checksum: str
     """Of the bank's learnt weights; "" if it has none."""
     target_fingerprint: str
+    resolution: int | None = None
+    """Larger images were reduced to resolution x resolution pixels first; None: they were not."""
 
 
 @dataclass(frozen=True, eq=False)

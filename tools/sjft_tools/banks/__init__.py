@@ -9,11 +9,14 @@ from sjft_tools.banks.bank import Bank
 DEFAULT_RESIZE = {"alexnet": 256, "gabor": 64}
 
 
-def make_bank(name: str, weights: str | None = None, resize: int | None = None) -> Bank:
+def make_bank(
+    name: str, weights: str | None = None, resize: int | None = None, resolution: int | None = None
+) -> Bank:
     """Return the bank `name`, one of DEFAULT_RESIZE.
 
     `weights`: the file with AlexNet's first two layers, for that bank only; `resize`: the side in
-    pixels that images are warped to, None for the bank's default. Raises InputError if the weights
+    pixels that images are warped to, None for the bank's default; `resolution`: the side that
+    larger images are reduced to before that, None for none. Raises InputError if the weights
     are missing, unwanted or unusable, or the size is too small.
     """
     resize = DEFAULT_RESIZE[name] if resize is None else resize
@@ -26,9 +29,9 @@ def make_bank(name: str, weights: str | None = None, resize: int | None = None) 
         # Imported here, for only this bank needs pycaffe.
         from sjft_tools.banks.alexnet import AlexNetBank
 
-        return AlexNetBank(weights, resize)
+        return AlexNetBank(weights, resize, resolution)
     if weights is not None:
         raise InputError(f"the {name} bank has no learnt weights: leave out --weights {weights}")
     from sjft_tools.banks.gabor import GaborBank
 
-    return GaborBank(resize)
+    return GaborBank(resize, resolution)

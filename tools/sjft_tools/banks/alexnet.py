@@ -54,11 +54,12 @@ class AlexNetBank:
         Layer("conv2", 256, 26 * 26, 0.5 / 256),
     )
 
-    def __init__(self, weights: str, resize: int) -> None:
+    def __init__(self, weights: str, resize: int, resolution: int | None) -> None:
         """Raises InputError if `weights` is unusable (see read_weights) or `resize` < 224."""
         if resize < CROP:
             raise InputError(f"the alexnet bank needs --resize of at least {CROP}, got {resize}")
         self.resize = resize
+        self.resolution = resolution
         arrays = read_weights(weights)
         self.weights_checksum = checksum(arrays)
         caffe = import_caffe()

@@ -23,12 +23,15 @@ class Bank(Protocol):
     """A filter bank. Its channels are those of `layers`, one layer after the other.
 
     `resize`, `crop`: an image is warped to resize x resize pixels, of which the centre crop x crop
-    are filtered. `weights_checksum`: ``sha256:...`` of learnt weights, "" if there are none.
+    are filtered. `resolution`: before that an image larger than resolution x resolution pixels is
+    reduced to that; None leaves it out. `weights_checksum`: ``sha256:...`` of learnt weights, "" if
+    there are none.
     """
 
     name: str
     resize: int
     crop: int
+    resolution: int | None
     layers: tuple[Layer, ...]
     weights_checksum: str
 
@@ -43,9 +46,16 @@ class Bank(Protocol):
 def warp(image: np.ndarray, bank: Bank) -> np.ndarray:
     """Bring an H x W x 3 uint8 BGR image to the bank's size: crop x crop x 3.
 
+    Reduced to the bank's resolution first, if it has one, by averaging over areas: where one set's
+    images are sharper than the other's, their statistics would tell the sets apart and not what
+    they show.
+
     Warped with OpenCV's bilinear interpolation (what Caffe's own tools warp with), whatever the
     aspect ratio; then the centre is cut out. No mirroring: an image has one descriptor.
     """
+    if bank.resolution is not None and min(image.shape[:2]) > bank.resolution:
+        size = (bank.resolution, bank.resolution)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     if image.shape[:2] != (bank.resize, bank.resize):
         image = cv2.resize(image, (bank.resize, bank.resize), interpolation=cv2.INTER_LINEAR)
     start = (bank.resize - bank.crop) // 2

@@ -77,12 +77,13 @@ class GaborBank:
     name = "gabor"
     weights_checksum = ""
 
-    def __init__(self, resize: int) -> None:
+    def __init__(self, resize: int, resolution: int | None) -> None:
         if resize < MIN_RESIZE:
             raise InputError(
                 f"the gabor bank needs --resize of at least {MIN_RESIZE}, got {resize}"
             )
         self.resize = resize
+        self.resolution = resolution
         self.crop = resize
         channels = 2 * SCALES * ORIENTATIONS
         self.layers: tuple[Layer, ...] = (Layer("gabor", channels, resize * resize, 1 / channels),)

@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=integer_at_least(1),
         help=f"warp images to this many pixels square before filtering; if not given, {sizes}",
     )
+    parser.add_argument(
+        "--resolution",
+        type=integer_at_least(1),
+        help="reduce larger images to this many pixels square first: for a target and a source of "
+        "different resolutions, the lower of the two (default: no reduction)",
+    )
     add_force(parser)
 
 
@@ -39,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     """Fit the bins and write them."""
     refuse_existing(args.bins_file, args.force)
     target = ImageLmdb(args.target, "target")
-    bank = make_bank(args.bank, args.weights, args.resize)
+    bank = make_bank(args.bank, args.weights, args.resize, args.resolution)
     print(
         f"{target.count} images, warped to {bank.resize} x {bank.resize}, centre {bank.crop} x "
         f"{bank.crop} filtered",
@@ -58,5 +64,7 @@ def fit(target: ImageLmdb, bank: Bank, bins: int) -> Bins:
     grid = GridCounts(span.minimum, span.maximum)
     for images in batches(target, bank, "pass 2 of 2, counts"):
         grid.add(bank.responses(images))
-    info = BinsInfo(bank.name, bank.resize, bank.weights_checksum, target.fingerprint)
+    info = BinsInfo(
+        bank.name, bank.resize, bank.weights_checksum, target.fingerprint, bank.resolution
+    )
     return Bins(info, all_upper_edges(grid, bins), span.minimum, span.maximum)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             f"--k {args.k} is larger than the source: {args.source} holds {source.count} images"
         )
-    bank = make_bank(bins.info.bank, args.weights, bins.info.resize)
+    bank = make_bank(bins.info.bank, args.weights, bins.info.resize, bins.info.resolution)
     check_bank(bins, args.bins_file, bank)
     print(
         f"{bank.name} bank, images warped to {bank.resize} x {bank.resize}, {bins.edges.size} "
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
     info = {
         "bank": bank.name,
         "resize": bank.resize,
+        "resolution": bank.resolution,
         "bins": bins.edges.shape[1],
         "bins_checksum": bins.checksum(),
         "weights_checksum": bank.weights_checksum,
