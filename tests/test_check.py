@@ -160,8 +160,9 @@ def test_all_green(job: Path) -> None:
     assert not failures(output) and "skip" not in output
     assert "ok    image LMDB target: 12 images, labels 0 to 2" in output
     assert output.count("image LMDB target:") == 1  # named twice, opened once
-    assert "'fc_target' has 3 outputs for the 3 classes of target labels of target" in output
-    assert "labels for 'fc_target' of the test net" in output
+    labels = "'fc_target' has 3 outputs, the target labels of target go up to 2"
+    assert f"ok    labels of 'fc_target' in the train net: {labels}" in output
+    assert f"ok    labels of 'fc_target' in the test net: {labels}" in output
     assert "ok    losses of the train net, with weights: loss (1)" in output
 
 
@@ -290,6 +291,16 @@ def test_too_few_outputs_for_the_source(job: Path, only_failure: Callable[[], st
     write_job(job, net=NET.replace("num_output: 4", "num_output: 3"))
     message = only_failure()
     assert "'fc_source' has 3 outputs, but the renumbered source labels of source" in message
+
+
+def test_test_set_of_other_classes(
+    job: Path, make_lmdb: Callable[..., str], only_failure: Callable[[], str]
+) -> None:
+    ImageLmdb(make_lmdb("other", 6, classes=2)).close()
+    net = (job / "net.prototxt").read_text()
+    net = net.replace('{"target": "target", "batch_size": 5', '{"target": "other", "batch_size": 5')
+    (job / "net.prototxt").write_text(net)
+    assert "target and other give their labels different class names" in only_failure()
 
 
 def test_image_too_small_for_the_crop(job: Path, only_failure: Callable[[], str]) -> None:

@@ -35,7 +35,7 @@ def check_classifiers(report: Report, net: SolverNet, labels: dict[str, Labels])
         if blob in labels and (scores, blob) not in seen:
             seen.add((scores, blob))
             fits = partial(_fits, net, index, scores, labels[blob])
-            report.check(f"labels for '{scores}' of {net.name}", fits, "")
+            report.check(f"labels of '{scores}' in {net.name}", fits, "")
 
 
 def _pairs(net: SolverNet) -> Iterator[tuple[int, str, str]]:
@@ -51,14 +51,14 @@ def _pairs(net: SolverNet) -> Iterator[tuple[int, str, str]]:
 def _fits(net: SolverNet, index: int, scores: str, known: Labels) -> tuple[None, str]:
     classifier = _classifier(net, index, scores)
     if classifier is None:
-        return None, f"{known.classes} classes; the number of outputs cannot be told from the net"
+        return None, f"{known.what} go up to {known.classes - 1}; how many outputs is not known"
     name, outputs = classifier
     if known.classes > outputs:
         raise CheckFailed(
             f"'{name}' has {outputs} outputs, but the {known.what} go up to {known.classes - 1}",
             f"set num_output of '{name}' to {known.classes} or more",
         )
-    return None, f"'{name}' has {outputs} outputs for the {known.classes} classes of {known.what}"
+    return None, f"'{name}' has {outputs} outputs, the {known.what} go up to {known.classes - 1}"
 
 
 def _classifier(net: SolverNet, index: int, blob: str) -> tuple[str, int] | None:

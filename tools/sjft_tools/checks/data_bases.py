@@ -29,6 +29,28 @@ class DataBases:
         self._report = report
         self._solver = solver
         self._opened: dict[tuple[str, str], Any] = {}
+        self._targets: dict[str, ImageLmdb] = {}
+
+    def note_target(self, lmdb: ImageLmdb) -> None:
+        """Remember `lmdb` for check_target_classes."""
+        self._targets[lmdb.path] = lmdb
+
+    def check_target_classes(self) -> None:
+        """Check that all noted LMDBs name the same classes, so that a label means one class."""
+        named = [lmdb for lmdb in self._targets.values() if lmdb.class_names]
+
+        def agree() -> tuple[None, str]:
+            first = named[0]
+            for lmdb in named[1:]:
+                if lmdb.class_names != first.class_names:
+                    raise CheckFailed(
+                        f"{first.path} and {lmdb.path} give their labels different class names",
+                        "convert both again from folders with the same classes",
+                    )
+            return None, f"the {len(first.class_names)} classes of {first.path} everywhere"
+
+        if len(named) > 1:
+            self._report.check("target classes", agree, "")
 
     def _once(self, kind: str, path: str, make: Callable[[], tuple[Any, str]], remedy: str) -> Any:
         key = (kind, os.path.realpath(path))

@@ -89,7 +89,8 @@ def _joint(
     targets = [bases.images(path) for path in params.target]
     source = bases.images(params.source)
     neighbours = bases.neighbours(params.neighbours)
-    if None in (*targets, source, neighbours):
+    target = targets[0]
+    if target is None or None in (*targets, source, neighbours):
         report.skip(f"fit in {name}", "needs all its LMDBs")
         return {}
 
@@ -100,9 +101,10 @@ def _joint(
     batches = report.check(f"fit in {name}", fit, _FIT_REMEDY)
     if batches is None:
         return {}
+    bases.note_target(target)
     _first_batch(report, name, batches)
     known = [
-        image_labels(targets[0], "target labels"),  # type: ignore[arg-type]
+        image_labels(target, "target labels"),
         Labels(batches.source_classes, f"renumbered source labels of {params.source}"),
     ]
     return dict(zip(layer.top[1:3], known))
@@ -113,7 +115,9 @@ def _target(
 ) -> dict[str, Labels]:
     target = bases.images(params.target)
     if target is None:
+        report.skip(f"fit in {name}", "needs its LMDB")
         return {}
+    bases.note_target(target)
 
     def fit() -> tuple[TargetBatches, str]:
         made = TargetBatches(params)

@@ -43,6 +43,7 @@ def check_solver(report: Report, path: str) -> None:
         check_classifiers(report, net, labels)
         if net.train:
             check_losses(report, net)
+    bases.check_target_classes()
 
 
 def snapshots(solver: Any, path: str) -> tuple[None, str]:
