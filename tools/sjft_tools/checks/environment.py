@@ -91,7 +91,7 @@ def python_layers(caffe: str) -> tuple[dict[str, Any], str]:
         if "Unknown layer type: Python" in output:
             raise CheckFailed(
                 f"{caffe} was built without Python layers",
-                "build it with WITH_PYTHON_LAYER := 1 (make) or -DBUILD_python_layer=ON (cmake), or "
+                "build it with WITH_PYTHON_LAYER := 1 (make), -DBUILD_python_layer=ON (cmake), or "
                 "let 'make caffe' build one",
             )
         if not findings.exists():
