@@ -276,9 +276,9 @@ def test_caffe_train_ends_with_one_clear_sentence(
     process = caffe_train(tmp_path)
     log, _ = process.communicate(timeout=120)
     assert process.returncode != 0
-    last = [line for line in log.splitlines() if line.startswith("sjft.errors.InputError: ")]
-    assert len(last) == 1, log
-    assert re.search(message, last[0])
+    said = [line for line in log.splitlines() if line.startswith("sjft: error: ")]
+    assert len(said) == 1, log
+    assert re.search(message, said[0])
     assert not (tmp_path / "x_iter_20.caffemodel").exists()
 
 

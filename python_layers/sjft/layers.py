@@ -6,13 +6,10 @@ classes only translate: what they do stands in sjft/batches.py, prefetch.py and 
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import caffe
-
 from sjft.batches import Batches, JointBatches, TargetBatches
 from sjft.errors import InputError
 from sjft.layer_params import (
@@ -21,24 +18,9 @@ from sjft.layer_params import (
     parse_multi_task_loss,
     parse_target_data,
 )
+from sjft.layer_tools import blobs, reported
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights
 from sjft.prefetch import open_stream
-
-
-@contextlib.contextmanager
-def _named(layer: Any) -> Iterator[None]:
-    """Put the layer's class name before the text of an InputError."""
-    name = type(layer).__name__
-    try:
-        yield
-    except InputError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(name) else f"{name}: {text}") from None
-
-
-def _blobs(vector: Any) -> list[Any]:
-    """Return the blobs of a layer's bottoms or tops; pycaffe's own type knows indices only."""
-    return [vector[i] for i in range(len(vector))]
 
 
 def _rank_and_ranks() -> tuple[int, int]:
@@ -68,13 +50,13 @@ class _DataLayer(caffe.Layer):
 
     def reshape(self, bottom: Any, top: Any) -> None:
         """Give the tops their shapes, which never change."""
-        for blob, shape in zip(_blobs(top), self._shapes):
+        for blob, shape in zip(blobs(top), self._shapes):
             blob.reshape(*shape)
 
     def forward(self, bottom: Any, top: Any) -> None:
         """Put the next batch into the tops."""
-        with _named(self):
-            self._stream.next_into({n: blob.data for n, blob in zip(self._names, _blobs(top))})
+        with reported(self):
+            self._stream.next_into({n: blob.data for n, blob in zip(self._names, blobs(top))})
 
     def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
         """Do nothing: there is no bottom."""
@@ -141,7 +123,7 @@ class JointDataLayer(_DataLayer):
 
     def setup(self, bottom: Any, top: Any) -> None:
         """Parse ``param_str``, open the LMDBs, select the source set, start the workers."""
-        with _named(self):
+        with reported(self):
             if self.phase == caffe.TEST:
                 raise InputError(
                     "its batches are random, so it serves the TRAIN phase only: add include "
@@ -188,7 +170,7 @@ class TargetDataLayer(_DataLayer):
 
     def setup(self, bottom: Any, top: Any) -> None:
         """Parse ``param_str``, open the LMDB, start the workers."""
-        with _named(self):
+        with reported(self):
             params = parse_target_data(self.param_str, train=self.phase == caffe.TRAIN)
             self._open(bottom, top, TargetBatches(params, *_rank_and_ranks()), params.prefetch)
 
@@ -225,7 +207,7 @@ class MultiTaskLossLayer(caffe.Layer):
 
     def setup(self, bottom: Any, top: Any) -> None:
         """Parse ``param_str`` and check the number of bottoms and tops."""
-        with _named(self):
+        with reported(self):
             params = parse_multi_task_loss(self.param_str)
             if len(bottom) < 2 or len(bottom) % 2:
                 raise InputError(
@@ -243,7 +225,7 @@ class MultiTaskLossLayer(caffe.Layer):
 
     def reshape(self, bottom: Any, top: Any) -> None:
         """Make every top a single number."""
-        for blob in _blobs(top):
+        for blob in blobs(top):
             blob.reshape(1)
 
     def forward(self, bottom: Any, top: Any) -> None:
@@ -251,7 +233,7 @@ class MultiTaskLossLayer(caffe.Layer):
         self._warn_of_no_loss_weight(top)
         self._gradients = []
         total = 0.0
-        with _named(self):
+        with reported(self):
             for task, weight in enumerate(self._weights):
                 scores = as_scores(bottom[2 * task].data, f"the scores of task {task + 1}")
                 labels = as_labels(
@@ -281,7 +263,7 @@ class MultiTaskLossLayer(caffe.Layer):
 
     def _warn_of_no_loss_weight(self, top: Any) -> None:
         """Say once if Caffe, which keeps loss weights in the tops' diffs, will train on nothing."""
-        if not self._warned and not any(blob.diff.flat[0] for blob in _blobs(top)):
+        if not self._warned and not any(blob.diff.flat[0] for blob in blobs(top)):
             print(
                 "sjft: MultiTaskLossLayer: no top has a loss weight: unless another layer uses "
                 "them, nothing is trained; add loss_weight: 1 for the first top",

@@ -65,6 +65,8 @@ def fork_worker(
             for other in others:
                 other.close()
             _serve(batches, ring, own, parent)
+        except ConnectionError:
+            pass  # the parent is gone
         except BaseException:
             traceback.print_exc()
         finally:
