@@ -18,10 +18,13 @@ PATHS = 'echo "$PATH"; echo "$PYTHONPATH"; echo "$LD_LIBRARY_PATH"'
 
 
 def run(*command: object, cwd: Path = REPO, status: int = 0, **environment: str) -> str:
-    """Run a command with `environment` changed, check its status, return both its outputs."""
+    """Run a command with `environment` changed, check its status, return both its outputs.
+
+    The options of a make that runs these tests are kept from it: they would win over `environment`.
+    """
     process = subprocess.run(
         [str(word) for word in command],
-        env={**os.environ, **environment},
+        env={**os.environ, "MAKEFLAGS": "", **environment},
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
