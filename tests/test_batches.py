@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,9 +15,11 @@ from sjft.batches import Batches, JointBatches, TargetBatches
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
-from sjft.levels import levels_text, read_levels
+from sjft.levels import read_levels
 from sjft.prefetch import open_stream
 from sjft.transforms import centre_view
+from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
+from sjft_tools.levels_writer import write_levels
 
 MEAN = [104, 117, 123]
 
@@ -82,7 +85,7 @@ def test_levels_reach_further_and_visit_more_often(world: World, tmp_path: Path)
     lmdb = ImageLmdb(world.target)
     levels = np.array([1, 2] * 7)
     file = tmp_path / "levels.json"
-    file.write_text(levels_text(levels, lmdb))
+    write_levels(str(file), levels, lmdb)
     assert np.array_equal(read_levels(str(file), lmdb), levels)
     batches = joint(world, levels=str(file), batch_size=6, max_per_class=None)
     visits = np.zeros(TARGETS)
@@ -104,7 +107,7 @@ def test_levels_reach_further_and_visit_more_often(world: World, tmp_path: Path)
         ('{"format": "sjft levels 1", "target_fingerprint": F, "levels": [1]}', "holds 1 levels"),
         (
             '{"format": "sjft levels 1", "target_fingerprint": F, "levels": L}',
-            "level of target image 3 is 11, expected an integer from 1 to 10",
+            "the level of record 3 .* is 11, expected an integer from 1 to 10",
         ),
     ],
 )
@@ -115,6 +118,33 @@ def test_bad_levels_files(world: World, tmp_path: Path, text: str, message: str)
     file.write_text(text.replace("F", f'"{lmdb.fingerprint}"').replace("L", levels))
     with pytest.raises(InputError, match=message):
         read_levels(str(file), lmdb)
+
+
+def test_levels_are_checked_before_they_are_written(world: World, tmp_path: Path) -> None:
+    lmdb = ImageLmdb(world.target)
+    file = tmp_path / "levels.json"
+    for levels, message in (([1] * 3, "holds 3 levels"), ([0] * TARGETS, "record 0 .* is 0")):
+        with pytest.raises(InputError, match="the levels file to be written.*" + message):
+            write_levels(str(file), np.array(levels), lmdb)
+    assert not file.exists()
+    write_levels(str(file), np.ones(TARGETS, int), lmdb)
+    with pytest.raises(InputError, match="exists: give --force"):
+        write_levels(str(file), np.ones(TARGETS, int), lmdb)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_cannot_be_decoded_is_named(tmp_path: Path, workers: int) -> None:
+    images = [encoded_datum(cv2.imencode(".png", draw_image(i))[1].tobytes(), 0) for i in range(5)]
+    images[3] = encoded_datum(b"not an image", 0)
+    with ImageLmdbWriter(str(tmp_path / "lmdb")) as writer:
+        for image in images:
+            writer.add(image, 0)
+    keys = {"target": str(tmp_path / "lmdb"), "crop": 32, "batch_size": 2, "workers": workers}
+    params = parse_target_data(json.dumps(keys), train=False)
+    stream = open_stream(TargetBatches(params), params.prefetch)
+    stream.next_into({"data": np.empty((2, 3, 32, 32), np.float32), "labels": np.empty(2)})
+    with pytest.raises(InputError, match=r"^record 3 \(key 0000000003\) of .* cannot be decoded"):
+        stream.next_into({"data": np.empty((2, 3, 32, 32), np.float32), "labels": np.empty(2)})
 
 
 def test_stored_versions_take_turns(world: World, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from joint_world import TARGETS, World, make_world
 os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
 import caffe
 from sjft import layer_params, layers
+from sjft.batches import JointBatches
 from sjft.errors import InputError
 
 JOINT_TOPS = ("data", "target_label", "source_label", "target_index")
@@ -150,6 +151,25 @@ def test_bad_set_up_says_why(
     with pytest.raises(InputError, match=f"^{layer}: .*" if layer not in message else message) as e:
         net(tmp_path, inputs + python_layer(layer, param_str, tops, bottoms))
     assert re.search(message, str(e.value))
+
+
+def test_every_rank_gets_its_own_share(world: World, tmp_path: Path) -> None:
+    params = layer_params.parse_joint_data(world.param_str(workers=0))
+    shares = JointBatches(params, rank=1, ranks=2)
+    try:
+        caffe.set_multiprocess(True)  # without it Caffe refuses Python layers in several solvers
+        caffe.set_solver_rank(1)
+        caffe.set_solver_count(2)
+        opened = net(tmp_path, python_layer("JointDataLayer", world.param_str(), JOINT_TOPS))
+    finally:
+        caffe.set_solver_rank(0)
+        caffe.set_solver_count(1)
+        caffe.set_multiprocess(False)
+    seen = batches(opened, 5)
+    for number in range(5):
+        out = {name: np.empty(shape, np.float32) for name, shape in shares.tops.items()}
+        shares.fill(number, out)
+        assert seen[number] == [out[name].tobytes() for name in shares.tops]
 
 
 def test_joint_layer_refuses_the_test_phase(world: World, tmp_path: Path) -> None:

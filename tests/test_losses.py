@@ -141,6 +141,15 @@ def test_gradient_numerically(ignore_label: int | None) -> None:
         assert gradient[place] == pytest.approx(slope, abs=1e-9)
 
 
+def test_a_missing_loss_weight_is_pointed_out_once(capfd: pytest.CaptureFixture) -> None:
+    net = net_of(ours("[0.5, 0.5]", factors=()))
+    net.forward()
+    net.forward()
+    assert capfd.readouterr().err.count("add loss_weight: 1 for the first top") == 1
+    net_of(ours("[0.5, 0.5]")).forward()
+    assert "loss_weight" not in capfd.readouterr().err
+
+
 def test_extreme_scores_stay_finite_and_equal_stock() -> None:
     data = random_data(0)
     data["scores1"][0] = [1e4, -1e4, 0, 0, 0]

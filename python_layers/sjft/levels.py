@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,22 +42,15 @@ def read_levels(path: str | None, target: ImageLmdb) -> np.ndarray:
             f"the levels file {path} was written for another target LMDB than {target.path}: "
             f"the fingerprints differ"
         )
-    levels = content.get("levels")
-    if not isinstance(levels, list) or len(levels) != target.count:
-        held = f"{len(levels)} levels" if isinstance(levels, list) else "no list of levels"
-        raise InputError(
-            f"the levels file {path} holds {held}, expected {target.count}, one per image of "
-            f"{target.path}"
-        )
-    return _checked(levels, path)
+    return _checked(content.get("levels"), target, f"the levels file {path}")
 
 
 def levels_text(levels: np.ndarray, target: ImageLmdb) -> str:
     """Return the content of a levels file for `target`.
 
-    `levels`: int (count,). Raises InputError on a level out of 1..10.
+    `levels`: int (count,). Raises InputError unless there is one from 1 to 10 for every image.
     """
-    checked = _checked([int(level) for level in levels], "the levels file to be written")
+    checked = _checked(np.asarray(levels).tolist(), target, "the levels file to be written")
     content = {
         "format": LEVELS,
         "target_fingerprint": target.fingerprint,
@@ -65,11 +59,16 @@ def levels_text(levels: np.ndarray, target: ImageLmdb) -> str:
     return json.dumps(content) + "\n"
 
 
-def _checked(levels: list, name: str) -> np.ndarray:
+def _checked(levels: Any, target: ImageLmdb, name: str) -> np.ndarray:
+    if not isinstance(levels, list) or len(levels) != target.count:
+        held = f"{len(levels)} levels" if isinstance(levels, list) else "no list of levels"
+        raise InputError(
+            f"{name} holds {held}, expected {target.count}, one per image of {target.path}"
+        )
     for i, level in enumerate(levels):
         if type(level) is not int or not MIN_LEVEL <= level <= MAX_LEVEL:
             raise InputError(
-                f"{name}: the level of target image {i} is {level!r}, expected an integer from "
+                f"{name}: the level of {target.name(i)} is {level!r}, expected an integer from "
                 f"{MIN_LEVEL} to {MAX_LEVEL}"
             )
     return np.array(levels, np.int64)

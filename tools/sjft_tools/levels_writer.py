@@ -1,0 +1,22 @@
+"""Writing the levels file of a target LMDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sjft.image_lmdb import ImageLmdb
+from sjft.levels import levels_text
+from sjft_tools.atomic import new_file
+
+
+def write_levels(path: str, levels: np.ndarray, target: ImageLmdb, force: bool = False) -> None:
+    """Write `levels`, int (count,) from 1 to 10, one per image of `target`, as the file `path`.
+
+    The file appears only when complete. Raises InputError if a level is out of range, if they are
+    not as many as the images, or if `path` exists and `force` is not set.
+    """
+    text = levels_text(levels, target)
+    with new_file(path, force) as partial:
+        Path(partial).write_text(text, encoding="utf-8")
