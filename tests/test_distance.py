@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from sjft_tools import top_k
+from sjft_tools import matching, top_k
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import EPS, Distance
 from sjft_tools.matching import ExactMatcher, nearest
@@ -82,7 +82,11 @@ def test_pairs_are_within_the_bound() -> None:
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
-def test_neighbours_equal_brute_force(block: int) -> None:
+@pytest.mark.parametrize("target_block", [4, 1000])
+def test_neighbours_equal_brute_force(
+    block: int, target_block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matching, "TARGET_BLOCK", target_block)
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 9), draw_descriptors(2, 150)
     # Duplicates far apart, some of a target itself.

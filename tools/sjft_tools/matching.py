@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Callable
 
 import numpy as np
+from tqdm import tqdm
 
 from sjft_tools.distance import Distance
 from sjft_tools.top_k import TopK
@@ -42,7 +44,9 @@ class ExactMatcher:
         order = np.argsort(sources, kind="stable")
         distinct, starts = np.unique(sources[order], return_index=True)
         pairs = np.split(order, starts[1:])
-        for at in range(0, len(distinct), self._batch):
+        # Shown only if it takes long, for it interrupts the bar of the pass over the sources.
+        batches = range(0, len(distinct), self._batch)
+        for at in tqdm(batches, "exact distances", delay=2, leave=False, file=sys.stderr):
             descriptors = self._describe(distinct[at : at + self._batch].tolist())
             for descriptor, places in zip(descriptors, pairs[at : at + self._batch]):
                 result[places] = self._from_one_source(targets[places].tolist(), descriptor)
