@@ -16,6 +16,14 @@ SIDE_FILE = "sjft.json"
 IMAGES = "sjft image lmdb 1"
 NEIGHBOURS = "sjft neighbour lmdb 1"
 
+_REQUIRED = {
+    IMAGES: ("count", "key_format", "fingerprint", "probe", "class_names"),
+    NEIGHBOURS: (
+        *("count", "key_format", "fingerprint", "probe"),
+        *("k", "target_fingerprint", "source_fingerprint"),
+    ),
+}
+
 _PROBES = 16
 
 
@@ -79,6 +87,9 @@ def read_side_file(path: str, expected_format: str, role: str) -> dict[str, Any]
             f"{path} is not usable as the {role} LMDB: its {SIDE_FILE} says format "
             f"{found!r}, expected {expected_format!r}"
         )
+    for key in _REQUIRED[expected_format]:
+        if key not in content:
+            raise InputError(f"{file} lacks the key '{key}': expected a file that sjft wrote")
     return content
 
 

@@ -59,7 +59,7 @@ def _sole_writer(path: str, force: bool) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise busy from None
-        if not os.path.exists(lock) or os.fstat(descriptor).st_ino != os.stat(lock).st_ino:
+        if not _is_named(descriptor, lock):
             # The run that held the lock removed it just now.
             raise busy
         try:
@@ -70,6 +70,13 @@ def _sole_writer(path: str, force: bool) -> Iterator[None]:
             os.remove(lock)
     finally:
         os.close(descriptor)
+
+
+def _is_named(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _undo_half_replacement(path: str) -> None:
@@ -107,6 +114,7 @@ def new_folder(path: str, force: bool = False) -> Iterator[str]:
             yield partial
             for name in os.listdir(partial):
                 _sync(os.path.join(partial, name))
+            _sync(partial)
             _put_in_place(partial, path)
         finally:
             _remove(partial)
