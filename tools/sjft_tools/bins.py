@@ -98,8 +98,11 @@ def _validate(bins: Bins) -> None:
         raise ValueError("its edges are not finite and ascending")
     if (edges[:, -1] != bins.maximum).any() or (edges[:, 0] < bins.minimum).any():
         raise ValueError("its edges do not lie between its minimum and maximum")
-    if bins.info.bank not in DEFAULT_RESIZE:
-        raise ValueError(f"its bank is '{bins.info.bank}'")
+    info = bins.info
+    if info.bank not in DEFAULT_RESIZE:
+        raise ValueError(f"its bank is '{info.bank}'")
+    if not isinstance(info.resize, int) or not isinstance(info.resolution, (int, type(None))):
+        raise ValueError(f"its sizes are {info.resize!r} and {info.resolution!r}")
 
 
 def check_lmdbs(bins: Bins, path: str, target: ImageLmdb, source: ImageLmdb) -> None:
