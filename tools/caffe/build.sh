@@ -6,13 +6,13 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
-# All that decides what the build gives: sources, our files, compiler's and libraries' release, Python.
+# All that decides what the build gives: sources, patches, options, the system's libraries, Python.
 ingredients() {
     echo "caffe $CAFFE_SOURCE_VERSION"
     (. /etc/os-release && echo "system $ID ${VERSION_ID:-}")
     dpkg --print-architecture
     "$PYTHON" -c 'import sys; print(sys.executable, sys.version_info[:2])'
-    (cd "$TOOLS_CAFFE" && sha256sum CMakeLists.txt build.sh patches/* include/*/*/*)
+    (cd "$TOOLS_CAFFE" && LC_ALL=C && sha256sum CMakeLists.txt patches/* include/*/*/*)
 }
 
 # One compiler takes up to 1 GiB here: as many at once as cores and free memory allow.
@@ -47,8 +47,8 @@ show_steps() {
 
 build() {
     local work=$1
-    "$TOOLS_CAFFE/fetch.sh" "$work" 2>&1 | tee -a "$LOG" | grep '^fetch.sh: ' || true
-    [ -d "$work/source" ] || failed fetch.sh
+    "$TOOLS_CAFFE/fetch.sh" "$work" 2>&1 | tee -a "$LOG" | grep '^fetch.sh: fetching' ||
+        failed fetch.sh
     for change in "$TOOLS_CAFFE"/patches/*.patch; do
         logged patch --directory "$work/source" --strip 1 --input "$change"
     done
