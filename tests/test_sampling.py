@@ -187,5 +187,5 @@ def test_selection_of_imagenet_size_takes_seconds() -> None:
     source_labels = rng.integers(0, 1000, sources, dtype=np.int32)
     start = time.perf_counter()
     selection = select(flat, np.full(targets, k), source_labels, 50, name)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 10
     assert len(selection.classes) == 1000
