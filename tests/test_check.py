@@ -134,6 +134,12 @@ def check(solver: str, capsys: pytest.CaptureFixture[str]) -> str:
     return output
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what importing pycaffe sets in the environment from later tests."""
+    monkeypatch.setenv("GLOG_minloglevel", "1")
+
+
 @pytest.fixture
 def only_failure(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
