@@ -131,9 +131,8 @@ def _write(figure: Any, words: str, left: int, top: int, bold: bool) -> None:
     figure.text(
         left / width,
         1 - top / height,
-        words,
+        words.replace("$", r"\$"),  # two dollars would enclose a formula
         fontsize=7.5,
         fontweight="bold" if bold else "normal",
         verticalalignment="top",
-        parse_math=False,
     )
