@@ -1,4 +1,4 @@
-"""What the tests share: drawn images, image LMDBs of them, and the command ``sjft`` as users run it."""
+"""What the tests share: drawn images, LMDBs of them, and ``sjft`` as users run it."""
 
 from __future__ import annotations
 

@@ -171,3 +171,9 @@ def test_did_you_mean():
     assert did_you_mean("rezise", ["resize", "crop"]) == "; did you mean 'resize'?"
     assert did_you_mean("zzz", ["resize", "crop"]) == ""
     assert did_you_mean("x", []) == ""
+
+
+@pytest.mark.parametrize("huge", ["1e400", "-1e400", "9" * 400])
+def test_numbers_that_no_float_holds_are_refused(huge: str) -> None:
+    with pytest.raises(InputError, match="'x' must be a number"):
+        parse_params(f'{{"x": {huge}}}', {"x": Param(number(), 1)}, "Layer")

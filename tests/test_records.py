@@ -448,3 +448,10 @@ def test_neighbours_under_foreign_keys(tmp_path):
     neighbours = NeighbourLmdb(out)
     assert [neighbours.key(i) for i in range(4)] == keys
     assert neighbours.indices(3).tolist() == [0, 1, 2]
+
+
+def test_a_negative_label_is_refused(make_lmdb: Callable[..., str]) -> None:
+    path = make_lmdb("images", 4)
+    np.save(f"{path}/sjft_labels.npy", np.array([0, 1, -1, 0], np.int32))
+    with pytest.raises(InputError, match=r"record 2 .* has the label -1: expected 0 or more"):
+        ImageLmdb(path)

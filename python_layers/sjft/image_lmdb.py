@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sjft.errors import InputError
 from sjft.images import decode_datum
 from sjft.record_lmdb import RecordLmdb
 from sjft.side_file import IMAGES
@@ -21,13 +22,16 @@ class ImageLmdb(RecordLmdb):
     def __init__(self, path: str, role: str = "image") -> None:
         """Open and verify. `role` ("target", "source") names the LMDB in messages.
 
-        Raises InputError if the LMDB is missing, empty or truncated, lacks its side files, or is not
-        the one that they describe.
+        Raises InputError if the LMDB is missing, empty or truncated, lacks its side files, is not
+        the one that they describe, or has a negative label.
         """
         super().__init__(path, role, IMAGES)
         self.class_names: list[str] = self.info["class_names"]
         self.fingerprint: str = self.info["fingerprint"]
         self.labels: np.ndarray = self._load(LABELS_FILE)
+        if self.labels.min() < 0:
+            i = int(self.labels.argmin())
+            raise InputError(f"{self.name(i)} has the label {self.labels[i]}: expected 0 or more")
 
     def image(self, i: int) -> np.ndarray:
         """Return record `i` decoded: H x W x 3 uint8, BGR. Raises InputError naming the image."""

@@ -30,9 +30,9 @@ def _forget_parent() -> None:
 def open_env(path: str, role: str) -> lmdb.Environment:
     """Open the LMDB in the folder `path` read-only, without lock files, for this process.
 
-    `role` (as "source image") names it in messages. Give it back with close_env. Raises InputError if
-    it is missing, is not an LMDB, or is truncated: reading past the end of a truncated file would end
-    the process with SIGBUS.
+    `role` ("source") names it in messages. Give it back with close_env. Raises InputError if it is
+    missing, is not an LMDB, or is truncated: reading past the end of a truncated file would end the
+    process with SIGBUS.
     """
     data = os.path.join(path, "data.mdb")
     if not os.path.isfile(data):
@@ -45,7 +45,7 @@ def open_env(path: str, role: str) -> lmdb.Environment:
         _shared[identity] = (env, users + 1)
         return env
     try:
-        # lock=False: nothing here writes, and read-only file systems and killed readers stay harmless
+        # lock=False: nothing here writes; read-only file systems and killed readers do no harm
         env = lmdb.open(path, readonly=True, lock=False, readahead=False, max_dbs=0)
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     except lmdb.Error as error:
@@ -53,7 +53,8 @@ def open_env(path: str, role: str) -> lmdb.Environment:
     if status.st_size < needed:
         env.close()
         raise InputError(
-            f"the {role} LMDB {path} is truncated: data.mdb has {status.st_size} bytes, expected {needed}"
+            f"the {role} LMDB {path} is truncated: data.mdb has {status.st_size} bytes, expected "
+            f"{needed}"
         )
     _shared[identity] = (env, 1)
     return env

@@ -1,8 +1,8 @@
 """Caffe's ``Datum`` message without Caffe.
 
-Worker processes and offline tools read and write Datum records. Importing ``caffe.proto`` would load
-the whole of libcaffe into each of them, so the message is declared here in a descriptor pool of its
-own: the bytes are those of caffe.proto's Datum, and both can live in one process.
+Worker processes and offline tools read and write Datum records. Importing ``caffe.proto`` would
+load the whole of libcaffe into each of them, so the message is declared here in a descriptor pool
+of its own: the bytes are those of caffe.proto's Datum, and both can live in one process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Reading a neighbour LMDB: for every target image its nearest source images, nearest first.
 
-Each record is a Caffe Datum, so that any user of Caffe can read it: ``channels`` = K, ``height`` = 1,
-``width`` = 8, ``data`` = K little-endian int64 positions in the source LMDB's key order (K x 1 x 8
-bytes, as the three sizes say), ``float_data`` = the K distances, ``label`` = the target's label.
+Each record is a Caffe Datum, so that any user of Caffe can read it: ``channels`` = K, ``height`` =
+1, ``width`` = 8, ``data`` = K little-endian int64 positions in the source LMDB's key order (K x 1 x
+8 bytes, as the three sizes say), ``float_data`` = the K distances, ``label`` = the target's label.
 Its key is the target image's key.
 """
 

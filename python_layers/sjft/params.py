@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, Callable, NamedTuple
@@ -18,11 +19,13 @@ class Kind(NamedTuple):
 
 
 class Param(NamedTuple):
-    """One key of a ``param_str``. `default` is REQUIRED or the value that stands when it is left out."""
+    """One key of a ``param_str``. `default` is REQUIRED or what stands when it is left out."""
 
     kind: Kind
     default: Any
 
+
+_MOST = sys.float_info.max  # an integer beyond it would be no float
 
 #: Marks a key that must be given.
 REQUIRED = object()
@@ -49,10 +52,10 @@ def integer(minimum: int | None = None, maximum: int | None = None) -> Kind:
 
 
 def number(minimum: float | None = None, maximum: float | None = None) -> Kind:
-    """An integer or a float within bounds."""
+    """A finite integer or float within bounds: JSON's 1e400 would be infinite."""
     return Kind(
         "a number" + _range_words(minimum, maximum),
-        lambda v: type(v) in (int, float) and _within(v, minimum, maximum),
+        lambda v: type(v) in (int, float) and abs(v) <= _MOST and _within(v, minimum, maximum),
     )
 
 
@@ -104,9 +107,9 @@ def _no_constant(word: str) -> Any:
 def parse_params(param_str: str, spec: Mapping[str, Param], layer: str) -> SimpleNamespace:
     """Parse and check a layer's ``param_str``.
 
-    `spec` maps each key to its Param; `layer` is the layer's class name, for the messages. Returns a
-    namespace with one attribute per key of `spec`. Raises InputError: the JSON is invalid, a key is
-    unknown (the nearest valid one is named), missing, or has a value of the wrong kind.
+    `spec` maps each key to its Param; `layer` is the layer's class name, for the messages. Returns
+    a namespace with one attribute per key of `spec`. Raises InputError: the JSON is invalid, a key
+    is unknown (the nearest valid one is named), missing, or has a value of the wrong kind.
     """
     try:
         given = json.loads(

@@ -1,8 +1,8 @@
 """Counter-based random numbers: every draw is a pure function of (seed, stream, counter).
 
-Nothing is carried from one draw to the next, so any sample can be drawn alone, in any process and in
-any order. Only the raw 64-bit output of Philox-4x64 (Salmon et al. 2011) is used: NumPy guarantees
-it across versions, which it does not for the methods of its Generator (NEP 19).
+Nothing is carried from one draw to the next, so any sample can be drawn alone, in any process and
+in any order. Only the raw 64-bit output of Philox-4x64 (Salmon et al. 2011) is used: NumPy
+guarantees it across versions, which it does not for the methods of its Generator (NEP 19).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 def random_bits(seed: int, stream: str, *counter: int, size: int) -> np.ndarray:
     """Return `size` uint64 random words.
 
-    `stream` names the purpose of the draw, so that two purposes never share numbers; `counter` is up
-    to three non-negative integers that tell the draw, for example (iteration, rank).
+    `stream` names the purpose of the draw, so that two purposes never share numbers; `counter` is
+    up to three non-negative integers that tell the draw, for example (iteration, rank).
     """
     words = np.zeros(4, np.uint64)
     words[1 : 1 + len(counter)] = counter

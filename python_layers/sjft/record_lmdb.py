@@ -1,4 +1,4 @@
-"""What both kinds of LMDB share: records addressed by position, and a side file that vouches for them."""
+"""What both kinds of LMDB share: records by position, and a side file that vouches for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``sjft.json``, the side file in an LMDB's folder: what the LMDB holds, and how to tell it is that.
+"""``sjft.json``, the side file in an LMDB's folder: what the LMDB holds, and how to tell it.
 
 Caffe ignores it. docs/formats.md describes its keys.
 """
