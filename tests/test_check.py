@@ -169,6 +169,7 @@ def test_all_green(job: Path) -> None:
     labels = "'fc_target' has 3 outputs, the target labels of target go up to 2"
     assert f"ok    labels of 'fc_target' in the train net: {labels}" in output
     assert f"ok    labels of 'fc_target' in the test net: {labels}" in output
+    assert "ok    Caffe builds the solver: with all its nets, on the CPU" in output
     assert "ok    losses of the train net, with weights: loss (1)" in output
 
 
@@ -312,6 +313,19 @@ def test_test_set_of_other_classes(
 def test_image_too_small_for_the_crop(job: Path, only_failure: Callable[[], str]) -> None:
     write_job(job, crop=1000)
     assert "FAIL  first batch in layer 'data' of the train net" in only_failure()
+
+
+def test_typo_in_a_bottom(job: Path, only_failure: Callable[[], str]) -> None:
+    write_job(job, net=NET.replace('bottom: "pool" top: "target"', 'bottom: "pol" top: "target"'))
+    message = only_failure()
+    assert "FAIL  Caffe builds the solver: it stops: Unknown bottom blob 'pol'" in message
+
+
+@pytest.mark.skipif("CAFFE_ROOT" in os.environ, reason="a Caffe of one's own may know GPUs")
+def test_gpu_solver_for_a_cpu_caffe(job: Path, only_failure: Callable[[], str]) -> None:
+    write_job(job, solver=SOLVER.replace("solver_mode: CPU", "solver_mode: GPU"))
+    message = only_failure()
+    assert "Cannot use GPU in CPU-only Caffe" in message and "-> set solver_mode: CPU" in message
 
 
 def test_loss_without_weight(

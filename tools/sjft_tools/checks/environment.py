@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from sjft import __version__
+from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.checks import probe_layer
 from sjft_tools.checks.report import CheckFailed, Report
 
@@ -20,8 +19,6 @@ _SOURCE_ENV = (
     "run '. ./env.sh' in the checkout first (after 'make caffe'), or put the folder of your own "
     "caffe command on PATH"
 )
-_TIMEOUT_S = 120
-
 _PROBE_NET = """
 name: "sjft_check"
 layer {
@@ -29,29 +26,6 @@ layer {
   python_param { module: "sjft_probe_layer" layer: "ProbeLayer" }
 }
 """
-
-
-def _run(command: list[str], **environment: str) -> tuple[int, str]:
-    """Run `command` with `environment` added to this process's; return status and output."""
-    try:
-        process = subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return -1, f"it did not end within {_TIMEOUT_S} seconds"
-    except OSError as error:
-        return -1, f"{command[0]} cannot be run: {error.strerror}"
-    return process.returncode, process.stdout.decode(errors="replace").strip()
-
-
-def _last_line(output: str) -> str:
-    return output.splitlines()[-1] if output else "it said nothing"
 
 
 def find_caffe() -> tuple[str, str]:
@@ -64,10 +38,10 @@ def find_caffe() -> tuple[str, str]:
 
 def caffe_version(caffe: str) -> tuple[str, str]:
     """Return the version that the command says."""
-    status, output = _run([caffe, "--version"])
+    status, output = run_process([caffe, "--version"])
     if status != 0 or "version" not in output:
         raise CheckFailed(
-            f"'{caffe} --version' failed: {_last_line(output)}",
+            f"'{caffe} --version' failed: {reason(status, output)}",
             "a library that it was built with is missing or has changed: build Caffe again ('make "
             "caffe'), or put the library's folder on LD_LIBRARY_PATH",
         )
@@ -82,10 +56,9 @@ def python_layers(caffe: str) -> tuple[dict[str, Any], str]:
         net.write_text(_PROBE_NET, encoding="utf-8")
         shutil.copy(probe_layer.__file__, Path(folder, "sjft_probe_layer.py"))
         findings = Path(folder, "findings.json")
-        status, output = _run(
+        status, output = run_process(
             [caffe, "time", "-model", str(net), "-iterations", "1"],
             PYTHONPATH=os.pathsep.join([folder, os.environ.get("PYTHONPATH", "")]).rstrip(":"),
-            GLOG_minloglevel="2",
             **{probe_layer.FINDINGS_VARIABLE: str(findings)},
         )
         if "Unknown layer type: Python" in output:
@@ -96,19 +69,13 @@ def python_layers(caffe: str) -> tuple[dict[str, Any], str]:
             )
         if not findings.exists():
             raise CheckFailed(
-                f"a net with one Python layer does not run: {_ending(status)}\n{output[-2000:]}",
+                f"a net with one Python layer does not run: {reason(status, output)}",
                 "make this Caffe run 'caffe time -model NET' on any net first",
             )
         found: dict[str, Any] = json.loads(findings.read_text(encoding="utf-8"))
-    found["status"] = {"text": "" if status == 0 else f"{_ending(status)}\n{output[-2000:]}"}
+    found["failure"] = None if status == 0 else reason(status, output)
     numpy = found["numpy"].get("version", "none")
     return found, f"Python {found['python']['version']} inside caffe, numpy {numpy}"
-
-
-def _ending(status: int) -> str:
-    if status < 0 and -status in list(signal.Signals):
-        return f"it ended by {signal.Signals(-status).name}"
-    return f"it ended with status {status}"
 
 
 def pycaffe_inside(found: dict[str, Any]) -> tuple[None, str]:
@@ -120,9 +87,9 @@ def pycaffe_inside(found: dict[str, Any]) -> tuple[None, str]:
             "put its folder and the packages that it needs on PYTHONPATH, as '. ./env.sh' does; "
             f"all of them for Python {found['python']['version']}",
         )
-    if found["status"]["text"]:
+    if found["failure"] is not None:
         raise CheckFailed(
-            f"a Python layer is found but does not run: {found['status']['text']}",
+            f"a Python layer is found but does not run: {found['failure']}",
             "build pycaffe and caffe from the same sources, for the same Python and numpy",
         )
     return None, str(found["caffe"]["file"])
@@ -151,15 +118,14 @@ def sjft_layers(found: dict[str, Any]) -> tuple[None, str]:
 def pycaffe() -> tuple[bool, str]:
     """Pycaffe imports in this command's Python."""
     script = "import caffe; print(caffe.__file__, 'Python' in caffe.layer_type_list())"
-    status, output = _run([sys.executable, "-c", script], GLOG_minloglevel="2")
-    last = _last_line(output)
+    status, output = run_process([sys.executable, "-c", script])
     if status != 0:
         raise CheckFailed(
-            f"'import caffe' fails in {sys.executable}: {last}",
+            f"'import caffe' fails in {sys.executable}: {reason(status, output)}",
             "put the folder of the Python package caffe on PYTHONPATH, as '. ./env.sh' does; it "
             "and what it imports must be built for this Python and numpy",
         )
-    path, layers = last.rsplit(" ", 1)
+    path, layers = output.splitlines()[-1].rsplit(" ", 1)
     if layers != "True":
         raise CheckFailed(
             f"{path} was built without Python layers",

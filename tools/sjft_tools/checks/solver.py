@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from sjft.errors import did_you_mean
+from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.checks.classifiers import check_classifiers, check_losses
 from sjft_tools.checks.data_bases import DataBases
 from sjft_tools.checks.data_layers import check_data_layers
 from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.pycaffe import import_caffe
+
+_BUILD = """
+import sys, caffe
+if len(sys.argv) > 2:
+    caffe.set_device(int(sys.argv[2]))
+    caffe.set_mode_gpu()
+caffe.get_solver(sys.argv[1])
+"""
 
 
 def check_solver(report: Report, path: str) -> None:
@@ -44,6 +54,25 @@ def check_solver(report: Report, path: str) -> None:
         if net.train:
             check_losses(report, net)
     bases.check_target_classes()
+    if report.failures:
+        report.skip("Caffe builds the solver", "needs all checks above")
+    else:
+        report.check("Caffe builds the solver", lambda: builds(solver, path), "")
+
+
+def builds(solver: Any, path: str) -> tuple[None, str]:
+    """Caffe makes the solver and its nets, in a process of its own, as for training."""
+    # as caffe train decides when it is given no -gpu
+    gpu = [str(solver.device_id)] if solver.HasField("solver_mode") and solver.solver_mode else []
+    status, output = run_process([sys.executable, "-c", _BUILD, path, *gpu])
+    if status != 0:
+        raise CheckFailed(
+            f"it stops: {reason(status, output)}",
+            "set solver_mode: CPU, or use a Caffe that was built with CUDA"
+            if "CPU-only" in output
+            else f"correct the net; 'caffe train -solver {path}' shows the whole log",
+        )
+    return None, f"with all its nets, on {'GPU ' + gpu[0] if gpu else 'the CPU'}"
 
 
 def snapshots(solver: Any, path: str) -> tuple[None, str]:
