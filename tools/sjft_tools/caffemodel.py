@@ -31,7 +31,10 @@ def read_caffemodel(path: str) -> Any:
     except OSError as error:
         raise InputError(f"the weights {path} cannot be read: {error.strerror}") from None
     except DecodeError:
-        raise InputError(f"{path} is not a .caffemodel file") from None
+        model.Clear()
+    # protobuf before 3.20 takes some foreign files for a message of which it knows no field
+    if not model.layer and not model.layers:
+        raise InputError(f"{path} is not a .caffemodel file, expected layers with weights")
     return model
 
 
