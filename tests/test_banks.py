@@ -190,11 +190,19 @@ def test_unusable_weights_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"noise\.npz cannot be read as \.npz"):
         read_weights(str(tmp_path / "noise.npz"))
     (tmp_path / "noise.caffemodel").write_bytes(b"\xff\xfe not a model")
-    with pytest.raises(InputError, match=r"is neither an .npz nor a Caffe model"):
+    with pytest.raises(InputError, match=r"is not a \.caffemodel file, expected layers"):
         read_weights(str(tmp_path / "noise.caffemodel"))
     (tmp_path / "empty.caffemodel").write_bytes(b"")
-    with pytest.raises(InputError, match="has no layer conv1 with weights and bias"):
+    with pytest.raises(InputError, match=r"is not a \.caffemodel file, expected layers"):
         read_weights(str(tmp_path / "empty.caffemodel"))
+    import_caffe()
+    from caffe.proto import caffe_pb2
+
+    other = caffe_pb2.NetParameter()
+    other.layer.add(name="fc").blobs.add().data.append(1)
+    (tmp_path / "other.caffemodel").write_bytes(other.SerializeToString())
+    with pytest.raises(InputError, match="has no layer conv1 with weights and bias"):
+        read_weights(str(tmp_path / "other.caffemodel"))
     wrong = {**arrays, "conv1_w": np.zeros((64, 3, 7, 7), np.float32)}
     message = "conv1_w in .* have shape 64 x 3 x 7 x 7, expected 96 x 3 x 11 x 11"
     with pytest.raises(InputError, match=message):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sjft.errors import InputError
-from sjft_tools.pycaffe import import_caffe
+from sjft_tools.caffemodel import read_caffemodel, trained_blobs
 
 SHAPES = {
     "conv1_w": (96, 3, 11, 11),
@@ -74,20 +74,7 @@ def _from_npz(path: str) -> dict[str, np.ndarray]:
 
 
 def _from_caffemodel(path: str) -> dict[str, np.ndarray]:
-    import_caffe()
-    from caffe.proto import caffe_pb2
-    from google.protobuf.message import DecodeError
-
-    net = caffe_pb2.NetParameter()
-    try:
-        with open(path, "rb") as stream:
-            net.ParseFromString(stream.read())
-    except DecodeError:
-        raise InputError(
-            f"the weights file {path} is neither an .npz nor a Caffe model (.caffemodel)"
-        ) from None
-    # `layers` is the list of nets written before 2014.
-    blobs = {layer.name: layer.blobs for layer in [*net.layers, *net.layer] if layer.blobs}
+    blobs = trained_blobs(read_caffemodel(path))
     arrays = {}
     for name in ("conv1", "conv2"):
         if len(blobs.get(name, ())) != 2:
