@@ -37,7 +37,7 @@ class Flowers17(Comparison):
     title: str = "Oxford flowers 17"
     test_images: int = 272
     max_iter: int = 300
-    base_lr: float = 0.002
+    base_lr: float = 0.001
     weight_decay: float = 0.0002
     origin: str = "A few hundred iterations from published ImageNet weights."
     folder: str = "prototxt/flowers17"

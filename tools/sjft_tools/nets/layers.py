@@ -114,6 +114,18 @@ def scale(name: str, blob: str) -> Message:
     }
 
 
+def fixed_scale(name: str, blob: str, factor: float) -> Message:
+    """A constant factor, in place: a Scale layer that learns nothing."""
+    return {
+        "name": name,
+        "type": "Scale",
+        "bottom": blob,
+        "top": blob,
+        "param": {"lr_mult": 0, "decay_mult": 0},
+        "scale_param": {"num_axes": 0, "filler": {"type": "constant", "value": factor}},
+    }
+
+
 def relu(name: str, blob: str) -> Message:
     """max(x, 0), in place."""
     return {"name": name, "type": "ReLU", "bottom": blob, "top": blob}

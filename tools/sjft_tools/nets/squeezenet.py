@@ -24,6 +24,7 @@ FIRES = {
     9: (64, 256),
 }
 POOLED = (4, 8)  # modules with a pooling behind them
+FEATURE_SCALE = 0.04  # brings the pooled features of photographs to about 1
 
 
 def trunk() -> Trunk:
@@ -42,7 +43,13 @@ def trunk() -> Trunk:
         if number in POOLED:
             items.append(L.pooling(f"pool{number}", top, "MAX", kernel=3, stride=2))
             top = f"pool{number}"
-    items += [L.dropout("drop9", top, 0.5), L.global_average("pool9", top)]
+    items += [
+        L.dropout("drop9", top, 0.5),
+        L.global_average("pool9", top),
+        f"The published weights answer with features of some {1 / FEATURE_SCALE:.0f} in root mean "
+        "square: fresh\nclassifiers on top would take steps so large that they wreck the trunk.",
+        L.fixed_scale("scale9", "pool9", FEATURE_SCALE),
+    ]
     return Trunk(items, top="pool9")
 
 
