@@ -43,6 +43,6 @@ unit: caffe
 prototxt: caffe  ## regenerate the nets under prototxt/
 	$(ENV) sjft prototxt
 
-clean:  ## remove what was built in this checkout (the cached Caffe stays)
-	rm -rf build data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove what was built in this checkout (the cached Caffe and data/ stay)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

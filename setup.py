@@ -27,11 +27,12 @@ setup(
         # Not opencv-python: its wheel opens windows and asks for libGL, which a server has not.
         "opencv-python-headless>=4.5",
         "lmdb>=0.98",
-        "tqdm",
+        "tqdm>=4.58",
     ],
     extras_require={
         # what pycaffe itself imports
         "caffe": ["scikit-image", "scipy", "six", "pydot"],
+        "gallery": ["matplotlib"],
         "demo": ["scikit-learn", "matplotlib"],
         "dev": ["pytest", "ruff", "mypy", "hypothesis"],
     },

@@ -14,10 +14,16 @@ def import_caffe() -> Any:
 
     glog's information lines are silenced unless the user has set GLOG_minloglevel.
     """
-    os.environ.setdefault("GLOG_minloglevel", "1")
+    chatty = "GLOG_minloglevel" not in os.environ
+    if chatty:
+        os.environ["GLOG_minloglevel"] = "1"
     try:
         return importlib.import_module("caffe")
     except ImportError as error:
         raise InputError(
             f"pycaffe cannot be imported ({error}): put it on PYTHONPATH, as '. ./env.sh' does"
         ) from None
+    finally:
+        if chatty:
+            # glog reads it once, at the import; a `caffe train` started later must not inherit it.
+            del os.environ["GLOG_minloglevel"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
 from typing import Any
 
 import numpy as np
 
 from sjft.errors import InputError, did_you_mean
+from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import check_weights, read_caffemodel, trained_blobs
 from sjft_tools.pycaffe import import_caffe
 
@@ -26,8 +25,6 @@ for name in net.inputs:
     blob.reshape(2, *blob.shape[1:])
 net.reshape()
 """
-
-_FATAL_LINE = re.compile(r"^F\d{4}.*?\] (.*)$", re.MULTILINE)
 
 
 class TrainedNet:
@@ -83,17 +80,10 @@ def _try(deploy: str, gpu: int | None) -> None:
     if not os.path.isfile(deploy):
         raise InputError(f"the net {deploy} does not exist: expected a deploy prototxt")
     command = [sys.executable, "-c", _TRIAL, deploy, *([] if gpu is None else [str(gpu)])]
-    environment = {**os.environ, "GLOG_minloglevel": "2", "GLOG_logtostderr": "1"}
-    process = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
-    if process.returncode == 0:
-        return
-    said = process.stderr.decode(errors="replace").strip()
-    fatal = _FATAL_LINE.search(said)
-    reason = fatal.group(1) if fatal else said.splitlines()[-1] if said else "it gave no reason"
-    where = "" if gpu is None else f" on GPU {gpu}"
-    raise InputError(f"Caffe cannot build the net {deploy}{where}: {' '.join(reason.split())}")
+    status, output = run_process(command)
+    if status:
+        where = "" if gpu is None else f" on GPU {gpu}"
+        raise InputError(f"Caffe cannot build the net {deploy}{where}: {reason(status, output)}")
 
 
 def _times(shape: tuple[int, ...]) -> str:
