@@ -8,15 +8,17 @@ from typing import Any
 
 from sjft.errors import InputError
 
+_LOG_LEVEL = "GLOG_minloglevel"
+
 
 def import_caffe() -> Any:
     """Return the module ``caffe``. Raises InputError if pycaffe cannot be imported.
 
     glog's information lines are silenced unless the user has set GLOG_minloglevel.
     """
-    chatty = "GLOG_minloglevel" not in os.environ
+    chatty = _LOG_LEVEL not in os.environ
     if chatty:
-        os.environ["GLOG_minloglevel"] = "1"
+        os.environ[_LOG_LEVEL] = "1"
     try:
         return importlib.import_module("caffe")
     except ImportError as error:
@@ -26,4 +28,4 @@ def import_caffe() -> Any:
     finally:
         if chatty:
             # glog reads it once, at the import; a `caffe train` started later must not inherit it.
-            del os.environ["GLOG_minloglevel"]
+            del os.environ[_LOG_LEVEL]
