@@ -308,6 +308,8 @@ def test_skipping_gives_up_where_nothing_can_be_read(tmp_path):
         ("a.jpg 1_0\n", "line 1 of {list} has the label '1_0'"),
         ("a.jpg ٣\n", "line 1 of {list} has the label '٣'"),
         ("a.jpg 2147483648\n", "line 1 of {list} has the label 2147483648"),
+        ("a.jpg " + "1" * 5000, "line 1 of {list} has the label '1111111111"),
+        ("a\0.jpg 1\n", "line 1 of {list} has a zero byte in its path"),
         ("a.jpg\n", "line 1 of {list} is 'a.jpg': expected a path, a space and a label"),
         ("b.jpg 0\n", "b.jpg cannot be read: No such file or directory"),
         (". 0\n", "/. cannot be read: Is a directory"),

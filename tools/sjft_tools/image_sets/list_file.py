@@ -11,7 +11,9 @@ from sjft.errors import InputError
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.image_sets.class_names import check_class_names, read_class_names
 
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+# As many digits as any integer worth naming has: Python refuses to convert thousands of them.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}", re.ASCII)
+_SHOWN = 40
 _LARGEST_LABEL = 2**31 - 1  # Datum.label is an int32
 
 
@@ -59,10 +61,11 @@ def _parsed(line: str, where: str) -> tuple[str, int]:
     if len(fields) != 2:
         raise InputError(f"{where} is {line.strip()!r}: expected a path, a space and a label")
     image, label = fields
+    if "\0" in image:
+        raise InputError(f"{where} has a zero byte in its path: expected text")
+    expected = f"expected an integer from 0 to {_LARGEST_LABEL}"
     if not _INTEGER.fullmatch(label):
-        raise InputError(f"{where} has the label {label!r}: expected an integer from 0")
+        raise InputError(f"{where} has the label {label[:_SHOWN]!r}: {expected}")
     if not 0 <= int(label) <= _LARGEST_LABEL:
-        raise InputError(
-            f"{where} has the label {label}: expected an integer from 0 to {_LARGEST_LABEL}"
-        )
+        raise InputError(f"{where} has the label {label}: {expected}")
     return image, int(label)
