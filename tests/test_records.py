@@ -172,7 +172,7 @@ def test_missing_and_empty(tmp_path):
     with pytest.raises(InputError, match=r"does not exist: expected a folder with data.mdb"):
         ImageLmdb(str(tmp_path / "folder"))
     (tmp_path / "folder" / "data.mdb").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cannot be opened|is empty"):
+    with pytest.raises(InputError, match=r"is truncated: data.mdb has 0 bytes"):
         ImageLmdb(str(tmp_path / "folder"))
     (tmp_path / "folder" / "data.mdb").write_bytes(b"<html>" * 5000)
     with pytest.raises(InputError, match=r"cannot be opened"):
@@ -259,13 +259,16 @@ def test_side_files_that_do_not_fit(make_lmdb):
         left = {k: v for k, v in content.items() if k != key}
         (path / "sjft.json").write_text(json.dumps(left))
         refused(f"sjft.json lacks the key '{key}': expected a file that sjft wrote")
+        (path / "sjft.json").write_text(json.dumps({**content, key: {}}))
+        refused(rf"sjft.json says {key} {{}}: expected a file that sjft wrote, unchanged")
     (path / "sjft.json").unlink()
     refused(rf"has no sjft.json: run 'sjft index {path}' if Caffe's own tools made it")
     (path / "sjft.json").write_text(json.dumps(content))
     np.save(path / "sjft_labels.npy", np.zeros(11, np.int32))
     refused(r"sjft_labels.npy has shape \(11,\), expected \(12,\)")
-    (path / "sjft_labels.npy").write_bytes(b"x")
-    refused(r"sjft_labels.npy cannot be read")
+    for damaged in (b"x", b""):
+        (path / "sjft_labels.npy").write_bytes(damaged)
+        refused(r"sjft_labels.npy cannot be read")
     (path / "sjft_labels.npy").unlink()
     refused(r"sjft_labels.npy cannot be read")
 

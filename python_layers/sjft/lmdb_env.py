@@ -39,6 +39,8 @@ def open_env(path: str, role: str) -> lmdb.Environment:
         raise InputError(f"the {role} LMDB {path} does not exist: expected a folder with data.mdb")
     _forget_parent()
     status = os.stat(data)
+    if not status.st_size:  # of which LMDB says "Bad file descriptor"
+        raise InputError(f"the {role} LMDB {path} is truncated: data.mdb has 0 bytes")
     identity = (status.st_dev, status.st_ino)
     if identity in _shared:
         env, users = _shared[identity]

@@ -63,7 +63,7 @@ class RecordLmdb:
         file = os.path.join(self.path, name)
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
             raise InputError(f"{file} cannot be read: {error}") from None
         if array.shape != (self.count,):
             raise InputError(f"{file} has shape {array.shape}, expected ({self.count},)")

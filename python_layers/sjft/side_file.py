@@ -16,12 +16,10 @@ SIDE_FILE = "sjft.json"
 IMAGES = "sjft image lmdb 1"
 NEIGHBOURS = "sjft neighbour lmdb 1"
 
-_REQUIRED = {
-    IMAGES: ("count", "key_format", "fingerprint", "probe", "class_names"),
-    NEIGHBOURS: (
-        *("count", "key_format", "fingerprint", "probe"),
-        *("k", "target_fingerprint", "source_fingerprint"),
-    ),
+_OF_BOTH = {"count": int, "key_format": (str, type(None)), "fingerprint": str, "probe": str}
+_REQUIRED: dict[str, dict[str, Any]] = {
+    IMAGES: {**_OF_BOTH, "class_names": list},
+    NEIGHBOURS: {**_OF_BOTH, "k": int, "target_fingerprint": str, "source_fingerprint": str},
 }
 
 _PROBES = 16
@@ -87,9 +85,13 @@ def read_side_file(path: str, expected_format: str, role: str) -> dict[str, Any]
             f"{path} is not usable as the {role} LMDB: its {SIDE_FILE} says format "
             f"{found!r}, expected {expected_format!r}"
         )
-    for key in _REQUIRED[expected_format]:
+    for key, kind in _REQUIRED[expected_format].items():
         if key not in content:
             raise InputError(f"{file} lacks the key '{key}': expected a file that sjft wrote")
+        if not isinstance(content[key], kind):
+            raise InputError(
+                f"{file} says {key} {content[key]!r}: expected a file that sjft wrote, unchanged"
+            )
     return content
 
 
