@@ -182,6 +182,9 @@ def test_what_exists_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for opener in (new_file, new_folder):
+        with pytest.raises(InputError, match=r"the output has no name"), opener(""):
+            raise AssertionError
     for name in ("file", "folder", "link"):
         with pytest.raises(InputError, match=rf"the output {tmp_path}/{name} exists: give --force"):
             refuse_existing(str(tmp_path / name), force=False)
@@ -192,6 +195,9 @@ def test_what_exists_is_refused(tmp_path):
         (new_file, "folder", True, "is a folder: expected the name of a file"),
         (new_folder, "file", True, "exists and is not a folder"),
         (new_folder, "nowhere/out", False, r"nowhere for the output does not exist: make it first"),
+        (new_file, "x" * 246, False, "is too long: expected room for .xxx"),
+        (new_file, "x" + ".y" * 122, False, "is too long: expected room for .x.y"),
+        (new_folder, "x" * 246 + "/", False, "is too long"),
     ]
     for opener, name, force, message in cases:
         with pytest.raises(InputError, match=message), opener(str(tmp_path / name), force):

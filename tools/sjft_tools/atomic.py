@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 from sjft.errors import InputError
 
+_LONGEST_NAME = 255  # bytes that file systems take
+
 
 def _sibling(path: str, suffix: str) -> str:
     folder, name = os.path.split(os.path.abspath(path))
@@ -36,10 +38,18 @@ def _sync(path: str) -> None:
 
 
 def refuse_existing(path: str, force: bool) -> None:
-    """Raise InputError if `path` exists and `force` is not set, or if its folder does not exist.
+    """Raise InputError if `path` exists and `force` is not set, or if it cannot be a new name.
 
     For commands that work long before they write: new_folder and new_file check it themselves.
     """
+    if not path:
+        raise InputError("the output has no name: expected a path")
+    longest = os.path.basename(_sibling(path, "replaced" + os.path.splitext(path)[1]))
+    if len(os.fsencode(longest)) > _LONGEST_NAME:
+        raise InputError(
+            f"the name of the output {path} is too long: expected room for {longest}, of at most "
+            f"{_LONGEST_NAME} bytes, beside it"
+        )
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
         raise InputError(f"the folder {parent} for the output does not exist: make it first")
