@@ -388,6 +388,10 @@ def test_force_replaces_nothing_but_an_lmdb(tmp_path, tree):
     printed = run_sjft("convert", "folder", tree, tmp_path / "file", "--force", status=2)
     assert "exists and is not a folder" in printed
     assert (tmp_path / "file").read_text() == "x"
+    run_sjft("convert", "folder", tree, tmp_path / "out")
+    (tmp_path / "out" / ".sjft.json.lock").touch()  # as a killed 'sjft index' leaves it
+    run_sjft("convert", "folder", tree, tmp_path / "out", "--force")
+    assert not (tmp_path / "out" / ".sjft.json.lock").exists()
 
 
 # ---- interruptions

@@ -20,9 +20,9 @@ from sjft_tools.atomic import new_folder
 _FIRST_MAP_BYTES = 64 << 20
 _COMMIT_BYTES = 32 << 20
 
-# What lies in the folder of an LMDB: LMDB's own files and the side files.
-_LMDB_FILES = ("data.mdb", "lock.mdb", "sjft.json")
-_SIDE_FILES = "sjft_"
+# What lies in the folder of an LMDB: LMDB's own files and the side files, unfinished ones too.
+_LMDB_FILES = ("data.mdb", "lock.mdb")
+_SIDE_FILES = ("sjft_", "sjft.json")
 
 
 class LmdbWriter:
