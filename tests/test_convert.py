@@ -354,6 +354,17 @@ def test_missing_inputs(tmp_path, tree):
     assert not out.exists() and not debris(tmp_path)
 
 
+def test_an_image_that_would_become_too_large(tmp_path):
+    write_files(tmp_path, {"a.jpg": encode(draw_image(1, 1, 50))})
+    (tmp_path / "list.txt").write_text("a.jpg 0\n")
+    for side, width in ((1400, 70_000), (10**8, 5 * 10**9)):
+        arguments = ("convert", "list", tmp_path / "list.txt", tmp_path / "out")
+        printed = run_sjft(*arguments, "--resize-shorter", side, status=2)
+        assert f"a.jpg cannot be stored at {width} x {side} pixels: expected a smaller" in printed
+        assert "Traceback" not in printed
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "list.txt"]
+
+
 def test_bad_options(tmp_path, tree):
     for options, message in (
         (("--resize", 0), "expected an integer >= 1, got '0'"),

@@ -49,21 +49,28 @@ def stored_image(content: bytes, name: str, storage: Storage) -> Stored:
     A JPEG or PNG that has the wanted size already is kept byte for byte. Otherwise JPEGs are
     encoded anew as JPEG and all else as PNG, 8 bits per channel, BGR, upright. Shrinking averages
     over pixels (cv2.INTER_AREA), enlarging is bilinear. Raises InputError naming the image `name`
-    if it is incomplete or cannot be decoded.
+    if it is incomplete, cannot be decoded, or would become too large.
     """
     check_complete(content, name)
     image = decode_image(content, name)
     old_height, old_width = image.shape[:2]
     height, width = resized_shape(old_height, old_width, storage.resize, storage.shorter)
     is_jpeg = content.startswith(_JPEG)
-    if (height, width) == (old_height, old_width):
-        if is_jpeg or content.startswith(_PNG):
-            return Stored(content, height, width)
-    else:
-        smaller = height <= old_height and width <= old_width
-        method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-        image = cv2.resize(image, (width, height), interpolation=method)
-    return Stored(_encoded(image, storage.quality if is_jpeg else None), height, width)
+    is_resized = (height, width) != (old_height, old_width)
+    if not is_resized and (is_jpeg or content.startswith(_PNG)):
+        return Stored(content, height, width)
+    try:
+        if is_resized:
+            smaller = height <= old_height and width <= old_width
+            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            image = cv2.resize(image, (width, height), interpolation=method)
+        encoded = _encoded(image, storage.quality if is_jpeg else None)
+    except cv2.error:
+        # of memory, or of the format: a JPEG's sides have at most 65,500 pixels
+        raise InputError(
+            f"{name} cannot be stored at {width} x {height} pixels: expected a smaller size"
+        ) from None
+    return Stored(encoded, height, width)
 
 
 def _encoded(image: np.ndarray, quality: int | None) -> bytes:
@@ -73,7 +80,7 @@ def _encoded(image: np.ndarray, quality: int | None) -> bytes:
     else:
         done, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape}")
+        raise cv2.error(f"could not encode an image of shape {image.shape}")
     return content.tobytes()
 
 
