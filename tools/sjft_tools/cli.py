@@ -65,19 +65,21 @@ def _raise_interrupt(signum: int, frame: object) -> NoReturn:
 
 
 def _run(command: str, arguments: list[str]) -> None:
-    module = importlib.import_module(f"sjft_tools.commands.{command.replace('-', '_')}")
-    parser = Parser(prog=f"sjft {command}", description=module.__doc__)
-    module.add_arguments(parser)
-    args = parser.parse_args(arguments)
-    print_options(parser.prog, args)
     # A batch system's SIGTERM must clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
+        module = importlib.import_module(f"sjft_tools.commands.{command.replace('-', '_')}")
+        parser = Parser(prog=f"sjft {command}", description=module.__doc__)
+        module.add_arguments(parser)
+        args = parser.parse_args(arguments)
+        print_options(parser.prog, args)
         module.run(args)
     except InputError as error:
         _fail(command, str(error), EXIT_BAD_INPUT)
     except KeyboardInterrupt:
         _fail(command, "interrupted; nothing was left half-written", EXIT_INTERRUPTED)
+    except MemoryError as error:
+        _fail(command, f"there is not enough memory: {error or 'expected more'}", 1)
     except OSError as error:
         if error.errno not in NO_ROOM_OR_LEAVE:
             raise

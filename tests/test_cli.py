@@ -1,0 +1,72 @@
+"""What all subcommands owe to ``sjft`` itself: how they are found, and how they end."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from conftest import run_sjft
+from sjft import __version__
+from sjft_tools.cli import COMMANDS
+
+
+def test_without_a_command_it_lists_them() -> None:
+    for arguments, status in (((), 2), (("--help",), 0)):
+        printed = run_sjft(*arguments, status=status)
+        assert all(f"  {name} " in printed for name in COMMANDS)
+    assert run_sjft("--version") == f"sjft {__version__}\n"
+
+
+def test_an_unknown_command() -> None:
+    expected = "sjft: error: there is no command 'retreive'; did you mean 'retrieve'?\n"
+    assert run_sjft("retreive", status=2) == expected
+    printed = run_sjft("zzz", status=2)
+    assert printed == f"sjft: error: there is no command 'zzz'; the commands are {_joined()}\n"
+
+
+def _joined() -> str:
+    return ", ".join(COMMANDS)
+
+
+def start(*arguments: str, options: tuple[str, ...] = (), **keywords: object) -> subprocess.Popen:
+    command = [sys.executable, *options, "-m", "sjft_tools.cli", *arguments]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, **keywords)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_while_a_command_is_being_imported(
+    sent: signal.Signals, make_lmdb: Callable[..., str], tmp_path: Path
+) -> None:
+    target, out = make_lmdb("target", 200), str(tmp_path / "out.npz")
+    arguments = ("fit-bins", target, out, "--bank", "gabor")
+    with start(*arguments, options=("-X", "importtime")) as process:
+        assert process.stderr is not None
+        # every module is named when its import ends; numpy's are the first of a command's
+        while b" numpy." not in process.stderr.readline():
+            pass
+        process.send_signal(sent)
+        printed = process.stderr.read()
+    assert process.returncode == 130
+    assert b"fit-bins: error: interrupted; nothing was left half-written" in printed
+    assert b"Traceback" not in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_too_little_memory(make_lmdb: Callable[..., str], tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+
+    target, out = make_lmdb("target", 3), str(tmp_path / "out.npz")
+    arguments = ("fit-bins", target, out, "--bank", "gabor", "--resize", "100000")
+    process = start(*arguments, preexec_fn=limit)
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert b"sjft fit-bins: error: there is not enough memory: Unable to allocate" in printed
+    assert b"Traceback" not in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
