@@ -70,8 +70,8 @@ def check_weights(
         for shape, blob in zip(shapes, blobs[name]):
             if not _fits(shape, blob):
                 raise InputError(
-                    f"the layer '{name}' has weights of {_times(_shape(blob))} in {path}, expected "
-                    f"{_times(shape)} as in {net}"
+                    f"the layer '{name}' has weights of {times(blob_shape(blob))} in {path}, "
+                    f"expected {times(shape)} as in {net}"
                 )
 
 
@@ -82,7 +82,8 @@ def _some(names: Iterable[str]) -> str:
     return f"the layer{'s' if len(names) > 1 else ''} {listed}"
 
 
-def _times(shape: Shape) -> str:
+def times(shape: Shape) -> str:
+    """Return a shape in words: "96 x 3 x 11 x 11"."""
     return " x ".join(map(str, shape))
 
 
@@ -91,7 +92,8 @@ def _is_old(blob: Any) -> bool:
     return any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
 
 
-def _shape(blob: Any) -> Shape:
+def blob_shape(blob: Any) -> Shape:
+    """Return the shape that a BlobProto states, in Caffe's old way or its new one."""
     if _is_old(blob):
         return (blob.num, blob.channels, blob.height, blob.width)
     return tuple(blob.shape.dim)
@@ -100,5 +102,5 @@ def _shape(blob: Any) -> Shape:
 def _fits(shape: Shape, blob: Any) -> bool:
     """Whether Caffe copies a BlobProto into a blob of `shape`, as its Blob::ShapeEquals decides."""
     if _is_old(blob):
-        return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == _shape(blob)
-    return shape == _shape(blob)
+        return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == blob_shape(blob)
+    return shape == blob_shape(blob)

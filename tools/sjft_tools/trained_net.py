@@ -10,7 +10,7 @@ import numpy as np
 
 from sjft.errors import InputError, did_you_mean
 from sjft_tools.caffe_process import reason, run_process
-from sjft_tools.caffemodel import check_weights, read_caffemodel, trained_blobs
+from sjft_tools.caffemodel import check_weights, read_caffemodel, times, trained_blobs
 from sjft_tools.pycaffe import import_caffe
 
 # Caffe ends the process where it cannot build a net, so that another one tries first.
@@ -86,10 +86,6 @@ def _try(deploy: str, gpu: int | None) -> None:
         raise InputError(f"Caffe cannot build the net {deploy}{where}: {reason(status, output)}")
 
 
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
-
-
 def _input(net: Any, deploy: str) -> tuple[str, int]:
     """Return name and side of the net's one input."""
     shapes = {name: tuple(net.blobs[name].data.shape) for name in net.inputs}
@@ -101,7 +97,7 @@ def _input(net: Any, deploy: str) -> tuple[str, int]:
     [(name, shape)] = shapes.items()
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise InputError(
-            f"the input '{name}' of {deploy} is {_times(shape)}, expected N x 3 x S x S: square "
+            f"the input '{name}' of {deploy} is {times(shape)}, expected N x 3 x S x S: square "
             f"colour images"
         )
     return name, shape[2]
@@ -124,7 +120,7 @@ def _output_name(net: Any, deploy: str, wanted: str | None) -> str:
 def _classes(shape: tuple[int, ...], output: str, deploy: str) -> int:
     if len(shape) < 2 or any(side != 1 for side in shape[2:]):
         raise InputError(
-            f"the output '{output}' of {deploy} is {_times(shape)}, expected N x classes: name the "
+            f"the output '{output}' of {deploy} is {times(shape)}, expected N x classes: name the "
             f"blob with the scores by --output"
         )
     return shape[1]

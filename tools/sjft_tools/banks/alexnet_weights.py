@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sjft.errors import InputError
-from sjft_tools.caffemodel import read_caffemodel, trained_blobs
+from sjft_tools.caffemodel import blob_shape, read_caffemodel, times, trained_blobs
 
 SHAPES = {
     "conv1_w": (96, 3, 11, 11),
@@ -35,8 +35,8 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
             arrays[name] = arrays[name].reshape(expected)
         elif found != expected:
             raise InputError(
-                f"the weights {name} in {path} have shape {_times(found)}, expected "
-                f"{_times(expected)}: the bank needs the first two layers of AlexNet"
+                f"the weights {name} in {path} have shape {times(found)}, expected "
+                f"{times(expected)}: the bank needs the first two layers of AlexNet"
             )
         arrays[name] = np.ascontiguousarray(arrays[name], np.float32)
         if not np.isfinite(arrays[name]).all():
@@ -50,10 +50,6 @@ def checksum(arrays: dict[str, np.ndarray]) -> str:
     for name in SHAPES:
         digest.update(arrays[name].astype("<f4").tobytes())
     return f"sha256:{digest.hexdigest()}"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 def _from_npz(path: str) -> dict[str, np.ndarray]:
@@ -90,6 +86,5 @@ def _from_caffemodel(path: str) -> dict[str, np.ndarray]:
 def _array(blob: Any) -> np.ndarray:
     """Return a BlobProto's values in its shape, or flat if the two do not agree."""
     values = np.array(blob.data if len(blob.data) else blob.double_data, np.float32)
-    legacy = (blob.num, blob.channels, blob.height, blob.width)
-    shape = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
+    shape = blob_shape(blob)
     return values.reshape(shape) if values.size == np.prod(shape) else values
