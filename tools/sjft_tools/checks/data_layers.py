@@ -23,7 +23,10 @@ SJFT_MODULE = "sjft.layers"
 LMDB_BACKEND = 1  # caffe.proto's DataParameter.LMDB
 
 _PARAMS_REMEDY = "correct the layer's param_str; the layer's class in sjft/layers.py lists its keys"
-_FIT_REMEDY = "correct the paths, or make the data bases anew: 'sjft convert', then 'sjft retrieve'"
+_FIT_REMEDY = (
+    "correct the layer's param_str, or make the data bases anew: 'sjft convert', then 'sjft "
+    "retrieve'"
+)
 
 
 def sjft_layer(layer: Any) -> str | None:
