@@ -365,6 +365,19 @@ def test_an_image_that_would_become_too_large(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a.jpg", "list.txt"]
 
 
+def test_class_names_that_are_no_folders_of_classes(tmp_path, tree):
+    names, out = tmp_path / "names.txt", tmp_path / "out"
+    folders = "b rose\nä daisy"
+    names.write_text(f"{folders}\nasters\n..\n{tree}\n")
+    run_sjft("convert", "folder", tree, tmp_path / "plain")
+    run_sjft("convert", "folder", tree, out, "--class-names", names)
+    assert side_file(out)["fingerprint"] == side_file(tmp_path / "plain")["fingerprint"]
+    names.write_text(f"{folders}\nasters\nasters\n")
+    arguments = ("convert", "folder", tree, out, "--force", "--class-names", names)
+    printed = run_sjft(*arguments, status=2)
+    assert f"{names} names 'asters' for the labels 2 and 3: expected each folder once" in printed
+
+
 def test_bad_options(tmp_path, tree):
     for options, message in (
         (("--resize", 0), "expected an integer >= 1, got '0'"),

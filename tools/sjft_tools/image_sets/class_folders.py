@@ -37,6 +37,13 @@ def read(args: argparse.Namespace) -> ImageSet:
     if not found:
         raise InputError(f"{args.folder} holds no folders: expected one folder per class")
     names = found if args.class_names is None else read_class_names(args.class_names)
+    label_of = {name: label for label, name in enumerate(names)}  # the last one
+    for label, name in enumerate(names):
+        if label != label_of[name]:
+            raise InputError(
+                f"{args.class_names} names {name!r} for the labels {label} and {label_of[name]}: "
+                f"expected each folder once"
+            )
     for name in found:
         if name not in names:
             raise InputError(
@@ -46,7 +53,8 @@ def read(args: argparse.Namespace) -> ImageSet:
     entries: list[Entry] = []
     others: list[str] = []
     for label, name in enumerate(names):
-        files = list(_files(os.path.join(args.folder, name)))
+        # a name such as ".." is no folder of a class
+        files = list(_files(os.path.join(args.folder, name))) if name in found else []
         images = [file for file in files if file.lower().endswith(ENDINGS)]
         others += [file for file in files if not file.lower().endswith(ENDINGS)]
         entries += [Entry(file, label) for file in images]
