@@ -357,7 +357,7 @@ def test_missing_inputs(tmp_path, tree):
 def test_an_image_that_would_become_too_large(tmp_path):
     write_files(tmp_path, {"a.jpg": encode(draw_image(1, 1, 50))})
     (tmp_path / "list.txt").write_text("a.jpg 0\n")
-    for side, width in ((1400, 70_000), (10**8, 5 * 10**9)):
+    for side, width in ((1400, 70_000), (10**7, 5 * 10**8), (10**8, 5 * 10**9)):
         arguments = ("convert", "list", tmp_path / "list.txt", tmp_path / "out")
         printed = run_sjft(*arguments, "--resize-shorter", side, status=2)
         assert f"a.jpg cannot be stored at {width} x {side} pixels: expected a smaller" in printed

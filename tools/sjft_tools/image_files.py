@@ -65,8 +65,9 @@ def stored_image(content: bytes, name: str, storage: Storage) -> Stored:
             method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
             image = cv2.resize(image, (width, height), interpolation=method)
         encoded = _encoded(image, storage.quality if is_jpeg else None)
-    except cv2.error:
-        # of memory, or of the format: a JPEG's sides have at most 65,500 pixels
+    except (cv2.error, OverflowError):
+        # for want of memory, or for the format: a JPEG's sides have at most 65,500 pixels. OpenCV 4
+        # raises OverflowError for sides beyond 32 bits.
         raise InputError(
             f"{name} cannot be stored at {width} x {height} pixels: expected a smaller size"
         ) from None
