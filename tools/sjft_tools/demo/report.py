@@ -25,10 +25,11 @@ class SeedResult:
 
 def glyph_share(neighbours: str, source: str, k0: int) -> float:
     """Return which part of all targets' first `k0` neighbours are glyphs, not textures."""
-    labels = ImageLmdb(source).labels
+    images = ImageLmdb(source)
+    is_glyph = np.array([name in glyphs.CLASS_NAMES for name in images.class_names])
     lists = NeighbourLmdb(neighbours)
     found = np.concatenate([lists.indices(i, k0) for i in range(lists.count)])
-    return float(np.mean(labels[found] < len(glyphs.CLASS_NAMES)))
+    return float(is_glyph[images.labels[found]].mean())
 
 
 def summary(results: list[SeedResult], titles: dict[str, str]) -> dict[str, Any]:
@@ -56,11 +57,12 @@ def table(results: list[SeedResult], titles: dict[str, str]) -> str:
         for r, gain in zip(results, gains(results))
     ]
     if len(results) > 1:
-        columns = [[r.accuracy[way] for r in results] for way in titles]
-        columns += [gains(results), [r.glyph_share for r in results]]
-        spreads = [_spread(column) for column in columns]
-        rows.append(["mean", *(_percent(s["mean"]) for s in spreads)])
-        rows.append(["+-", *(_percent(s["deviation"]) for s in spreads)])
+        accuracies = [_spread([r.accuracy[way] for r in results]) for way in titles]
+        gain, share = _spread(gains(results)), _spread([r.glyph_share for r in results])
+        means = [_percent(spread["mean"]) for spread in accuracies]
+        rows.append(["mean", *means, f"{100 * gain['mean']:+.1f}", _percent(share["mean"])])
+        spreads = [*accuracies, gain, share]
+        rows.append(["sd", *(f"{100 * spread['deviation']:.1f}" for spread in spreads)])
     widths = [max(map(len, column)) for column in zip(heads, *rows)]
     lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in [heads, *rows]]
     return "\n".join(lines)

@@ -56,9 +56,9 @@ class Workspace:
 
 
 def holds_classes(path: str, class_names: list[str]) -> bool:
-    """Tell whether `path` is an image LMDB of exactly these classes."""
+    """Tell whether `path` is an image LMDB of exactly these classes, in whatever order."""
     try:
-        return ImageLmdb(path).class_names == class_names
+        return sorted(ImageLmdb(path).class_names) == sorted(class_names)
     except InputError:
         return False
 
