@@ -87,7 +87,7 @@ def test_resnet152_equals_the_reference(joint_resnet152):
     assert blobs == reference["blobs"]
 
 
-def test_statistics_are_not_learned_and_convolutions_have_no_bias():
+def test_statistics_are_not_learned_and_normalised_convolutions_have_no_bias():
     for path in sorted(PROTOTXT.rglob("*train_val.prototxt")):
         for layer in read_net(path).layer:
             rates = [(param.lr_mult, param.decay_mult) for param in layer.param]
@@ -95,7 +95,10 @@ def test_statistics_are_not_learned_and_convolutions_have_no_bias():
                 assert rates == [(0, 0)] * 3
                 assert not layer.batch_norm_param.HasField("use_global_stats")
             elif layer.type == "Convolution":
-                assert rates == [(1, 1)] and not layer.convolution_param.bias_term
+                # SqueezeNet has no normalisation whose bias could stand for the convolution's.
+                bias = path.parent.name == "flowers17"
+                assert rates == ([(1, 1), (2, 0)] if bias else [(1, 1)])
+                assert layer.convolution_param.bias_term == bias
             elif layer.type == "InnerProduct":
                 assert rates == [(1, 1), (2, 0)]
                 assert layer.inner_product_param.weight_filler.std == pytest.approx(0.01)
@@ -111,8 +114,7 @@ def test_resnet152_deploy_runs():
     assert prob.sum() == pytest.approx(1, abs=1e-5)
 
 
-# A literal reading of the method's section 5 in numpy, for nets whose first stage has stride 1 and
-# no pooling.
+# A literal reading of the method's section 5 in numpy, for a stem of 5x5, stride 2, and a pooling.
 def convolve(x: np.ndarray, weights: np.ndarray, stride: int, pad: int) -> np.ndarray:
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
     kernel = weights.shape[2]
@@ -123,6 +125,17 @@ def convolve(x: np.ndarray, weights: np.ndarray, stride: int, pad: int) -> np.nd
             top, left = row * stride, column * stride
             patch = x[:, top : top + kernel, left : left + kernel]
             out[:, row, column] = np.tensordot(weights, patch, 3)
+    return out
+
+
+def max_pool(x: np.ndarray) -> np.ndarray:
+    """3 x 3, stride 2; the size is rounded up and the last windows are cut off, as Caffe does."""
+    side = -(-(x.shape[1] - 3) // 2) + 1
+    out = np.zeros((x.shape[0], side, side))
+    for row in range(side):
+        for column in range(side):
+            top, left = 2 * row, 2 * column
+            out[:, row, column] = x[:, top : top + 3, left : left + 3].max(axis=(1, 2))
     return out
 
 
@@ -140,7 +153,7 @@ def literal_forward(net: caffe.Net, image: np.ndarray, units: tuple[int, ...]) -
         shifted = gain[:, None, None] * (x - mean[:, None, None])
         return np.maximum(shifted + weights(f"scale{name}", 1)[:, None, None], 0)
 
-    x = activate("_conv1", conv("conv1", image, stride=2, pad=1))
+    x = max_pool(activate("_conv1", conv("conv1", image, stride=2, pad=2)))
     for stage, count in enumerate(units, start=2):
         for number, unit in enumerate(unit_names(count)):
             name, stride = f"{stage}{unit}", 2 if stage > 2 and number == 0 else 1

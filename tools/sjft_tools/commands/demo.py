@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=some, default=1, help="repeat with as many seeds in a row")
     parser.add_argument("--iterations", type=some, default=Demo().max_iter, help="of each training")
-    parser.add_argument("--per-class", type=some, default=10, help="training digits of each class")
+    parser.add_argument("--per-class", type=some, default=3, help="training digits of each class")
     parser.add_argument(
-        "--glyphs", type=some, default=100, help="source images of each glyph class"
+        "--glyphs", type=some, default=200, help="source images of each glyph class"
     )
     parser.add_argument("--k", type=some, default=300, help="neighbours kept for each target image")
     parser.add_argument(

@@ -128,7 +128,8 @@ def _train(way: Way, work: Workspace, demo: Demo) -> tuple[float, float]:
     """Train one way and evaluate it; return the training's seconds and the top-1 accuracy, 0..1."""
     files = plan(way, work, demo)
     train = ["caffe", "train", "-solver", str(files.solver)]
-    seconds = run(train, work.log(f"train_{way.name}"), demo.max_iter)
+    # On maps as small as the demo's, BLAS threads cost more than they gain.
+    seconds = run(train, work.log(f"train_{way.name}"), demo.max_iter, OPENBLAS_NUM_THREADS="1")
     scores = work.file(f"{way.name}_scores.json")
     evaluate = ["sjft", "evaluate", str(files.deploy), str(files.weights), work.paths.target_test]
     for key, pixels in demo.task.test_resize.items():

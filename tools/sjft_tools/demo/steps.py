@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shlex
 import shutil
@@ -28,14 +29,17 @@ class StepFailed(InputError):
     """A command of the demo ended with a status other than 0."""
 
 
-def run(words: list[str], log: Path, iterations: int | None = None) -> float:
+def run(words: list[str], log: Path, iterations: int | None = None, **environment: str) -> float:
     """Print the command and run it; return its seconds.
 
     What it writes to standard output is printed when it ends, and goes to the file `log` with what
-    it writes to standard error. `iterations` is a training run's length, for the progress bar.
+    it writes to standard error. `iterations` is a training run's length, for the progress bar;
+    `environment` is added to this process's.
     Raises StepFailed with the command, the log's name and its last lines if the status is not 0.
     """
-    line = shlex.join(words)
+    line = " ".join(
+        [*(f"{name}={value}" for name, value in environment.items()), shlex.join(words)]
+    )
     print(f"\n$ {line}", flush=True)
     started = time.monotonic()
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
@@ -44,6 +48,7 @@ def run(words: list[str], log: Path, iterations: int | None = None) -> float:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
+            env={**os.environ, **environment},
             preexec_fn=_die_with_parent,
         )
         try:

@@ -8,13 +8,13 @@ from sjft_tools.nets.comparison import Comparison, comparison_files
 from sjft_tools.nets.joint import Task
 from sjft_tools.nets.preact_resnet import PreactResNet, Stem, trunk
 
-# A run of a few hundred iterations is too short for BatchNorm's usual average over 1,000:
-# half-trained iterations would weigh on the statistics that TEST uses.
+# A run of 2,000 iterations is too short for BatchNorm's usual average over 1,000: half-trained
+# iterations would weigh on the statistics that TEST uses.
 NET = PreactResNet(
-    stem=Stem(channels=16, kernel=3, stride=2, pad=1, pool=False),
+    stem=Stem(channels=32, kernel=5, stride=2, pad=2, pool=True),
     units=(2, 2, 2),
-    widths=(8, 16, 32),
-    last_map=4,  # for 32 x 32 images
+    widths=(16, 32, 64),
+    last_map=2,  # for 32 x 32 images
     moving_average=0.95,
 )
 
@@ -25,7 +25,7 @@ TASK = Task(
     source_classes=64,
     batch_size=32,
     test_batch_size=50,
-    k0=100,
+    k0=300,
     crop=32,
     train_resize={"resize": 36},
     test_resize={"resize": 36},
@@ -40,10 +40,10 @@ class Demo(Comparison):
     task: Task = TASK
     name: str = "sjft_demo"
     title: str = "The demo"
-    test_images: int = 1697
-    max_iter: int = 600
+    test_images: int = 1767
+    max_iter: int = 2000
     base_lr: float = 0.05
-    weight_decay: float = 0.0005
+    weight_decay: float = 0.001
     origin: str = "Long enough to converge on 32 x 32 images, short enough for a demo."
     folder: str = "prototxt/demo"
     snapshot_folder: str = "build/demo"
