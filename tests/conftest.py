@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +14,16 @@ import cv2
 import numpy as np
 import pytest
 
+from sjft.errors import InputError
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
+from sjft_tools.pycaffe import import_caffe
+
+# A test run in the background, as a CI may be, is born deaf to Ctrl-C, and so would be the commands
+# that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+# First of all and quietly: the tests that say `import caffe` find it loaded.
+with contextlib.suppress(InputError):
+    import_caffe()
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"

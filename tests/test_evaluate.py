@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2
 
+import caffe
 from conftest import REPO, draw_image, run_sjft, write_image_lmdb
 from sjft.image_lmdb import ImageLmdb
 from sjft.transforms import centre_view
 from sjft_tools.cli import main
 from sjft_tools.scoring import accuracy, label_ranks
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
-from caffe.proto import caffe_pb2
-
-import caffe
 
 CLASSES, IMAGES, CROP = 7, 50, 24
 

@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from joint_world import TARGETS, World, make_world
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
 import caffe
+from joint_world import TARGETS, World, make_world
 from sjft import layer_params, layers
 from sjft.batches import JointBatches
 from sjft.errors import InputError

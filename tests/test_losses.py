@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 
 import numpy as np
 import pytest
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # read when Caffe is loaded
 import caffe
 from sjft.errors import InputError
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights

@@ -96,7 +96,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
     for key in keys:
         if keys.count(key) > 1:
-            raise InputError(f"the key '{key}' stands twice, expected once")
+            raise InputError(f"the key {key!r} stands twice, expected once")
     return dict(pairs)
 
 
@@ -130,7 +130,7 @@ def parse_params(param_str: str, spec: Mapping[str, Param], layer: str) -> Simpl
     for key in given:
         if key not in spec:
             hint = did_you_mean(key, spec) or f"; the keys are {', '.join(spec)}"
-            raise InputError(f"{layer}: param_str has the unknown key '{key}'{hint}")
+            raise InputError(f"{layer}: param_str has the unknown key {key!r}{hint}")
     values = {}
     for key, param in spec.items():
         if key in given and not param.kind.accepts(given[key]):
