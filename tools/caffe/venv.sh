@@ -8,6 +8,9 @@
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
+# Else pip would take what another checkout's env.sh put there for installed.
+unset PYTHONPATH
+
 command -v "$PYTHON" >/dev/null || die "there is no Python '$PYTHON'; name one: PYTHON=/path/to/python3"
 
 PINS=()
