@@ -22,6 +22,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.images import decode_datum, decode_image
 from sjft.messages import Datum
 from sjft.neighbour_lmdb import NeighbourLmdb
+from sjft.selection import read_neighbours
 from sjft.side_file import Fingerprint, probe_positions
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
@@ -378,6 +379,15 @@ def test_neighbours_are_read_as_written(triple, tmp_path):
         np.testing.assert_array_equal(neighbours.distances(i), distances[i])
         np.testing.assert_array_equal(neighbours.distances(i, 3), distances[i, :3])
     neighbours.check_matches(target, source)
+
+
+def test_the_first_neighbours_of_many_targets_are_read(triple, tmp_path):
+    target, source, path = triple(600, 30)  # several times as many as are read at once
+    indices = np.load(tmp_path / "indices.npy")
+    sizes = np.random.default_rng(3).integers(1, 12, 600, endpoint=True)
+    flat = read_neighbours(NeighbourLmdb(path), target, source, sizes)
+    assert flat.dtype == np.int32
+    assert flat.tolist() == [s for row, size in zip(indices, sizes) for s in row[:size]]
 
 
 def test_any_user_of_caffe_can_read_neighbours(triple, tmp_path):

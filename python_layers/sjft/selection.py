@@ -14,8 +14,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
 
-_CHUNK = 1 << 22
-_ROWS_AT_ONCE = 1000
+_ROWS_AT_ONCE = 250
 
 
 class Selection(NamedTuple):
@@ -68,6 +67,7 @@ def read_neighbours(
     for i, (end, size) in enumerate(zip(ends.tolist(), sizes.tolist())):
         if i % _ROWS_AT_ONCE == 0:
             neighbours.close()  # gives back the memory of the pages that were read so far
+            neighbours.read_ahead(i, min(i + _ROWS_AT_ONCE, len(sizes)))
         row = neighbours.indices(i, size)
         strangers = row[(row < 0) | (row >= source.count)]
         if strangers.size:
@@ -109,10 +109,10 @@ def select(
     labels[selected] = new_labels[np.asarray(source_labels)[selected]]
 
     if np.count_nonzero(counts) > len(classes):
-        kept = np.empty(len(neighbours), bool)
-        for start in range(0, len(neighbours), _CHUNK):  # chunks: no int32 copy of all neighbours
-            kept[start : start + _CHUNK] = labels[neighbours[start : start + _CHUNK]] >= 0
-        left = np.add.reduceat(kept, offsets[:-1], dtype=np.int64)
+        # one row at a time: arrays of all neighbours are what takes memory
+        is_kept = labels >= 0
+        bounds = list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))
+        left = np.array([np.count_nonzero(is_kept[neighbours[a:b]]) for a, b in bounds])
         if left.min() == 0:
             i = int(left.argmin())
             raise InputError(
@@ -120,6 +120,10 @@ def select(
                 f"neighbours have fewer than min_source_per_class = {min_source_per_class} "
                 f"selected images; lower min_source_per_class or raise k0"
             )
-        neighbours = neighbours[kept]
         offsets = np.concatenate(([0], np.cumsum(left)))
+        kept = np.empty(int(offsets[-1]), np.int32)
+        for (a, b), start, size in zip(bounds, offsets.tolist(), left.tolist()):
+            row = neighbours[a:b]
+            kept[start : start + size] = row[is_kept[row]]
+        neighbours = kept
     return Selection(neighbours, offsets, labels, classes, int(np.count_nonzero(labels >= 0)))
