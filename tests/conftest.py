@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sjft.errors import InputError
+from sjft.transforms import Geometry, apply_view, central_view
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.pycaffe import import_caffe
 
@@ -33,6 +34,20 @@ def draw_image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
     """Return a smooth coloured image, H x W x 3 uint8 BGR, that differs for every `seed`."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def centre_view(
+    image: np.ndarray,
+    resize: int | None,
+    resize_shorter: int | None,
+    crop: int,
+    mean: Sequence[float],
+    name: str = "the image",
+) -> np.ndarray:
+    """Return the central view of H x W x 3 uint8 BGR, float32 3 x crop x crop, mean subtracted."""
+    shorter = None if resize_shorter is None else (resize_shorter, resize_shorter)
+    view = central_view(*image.shape[:2], Geometry(resize, shorter, crop, mirror=False), name)
+    return apply_view(image, view, crop, np.asarray(mean, np.float32))
 
 
 def write_image_lmdb(

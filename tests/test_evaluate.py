@@ -14,9 +14,8 @@ import pytest
 from caffe.proto import caffe_pb2
 
 import caffe
-from conftest import REPO, draw_image, run_sjft, write_image_lmdb
+from conftest import REPO, centre_view, draw_image, run_sjft, write_image_lmdb
 from sjft.image_lmdb import ImageLmdb
-from sjft.transforms import centre_view
 from sjft_tools.cli import main
 from sjft_tools.scoring import accuracy, label_ranks
 

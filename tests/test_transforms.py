@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import draw_image
+from conftest import centre_view, draw_image
 from sjft.errors import InputError
 from sjft.transforms import (
     Geometry,
     View,
     apply_view,
     central_view,
-    centre_view,
     random_view,
     resized_shape,
 )

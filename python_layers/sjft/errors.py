@@ -1,4 +1,4 @@
-"""The one error that a user can mend: an input that is not what it should be."""
+"""The errors that a user can mend: an input that is not what it should be."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class InputError(ValueError):
     """A bad input, said in one sentence: what was wrong, which file or key, what was expected."""
+
+
+class BadImageError(InputError):
+    """One stored image that cannot be used, for which another could stand in."""
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -12,13 +12,12 @@ show a pre-trained net other pixels than it was trained on, at ten times the cos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from sjft.errors import InputError
+from sjft.errors import BadImageError
 from sjft.randomness import scale_to_integers
 
 
@@ -62,17 +61,25 @@ def resized_shape(
     )
 
 
+def shorter_side(geometry: Geometry, u: np.ndarray | None) -> int | None:
+    """Return the length to which the shorter side is scaled, None if it is not.
+
+    `u`: the numbers of a random view, see random_view; None for the central view, which takes the
+    low end of the range.
+    """
+    if geometry.shorter is None:
+        return None
+    low, high = geometry.shorter
+    return low if u is None else low + int(scale_to_integers(u[0], high - low + 1))
+
+
 def random_view(height: int, width: int, geometry: Geometry, u: np.ndarray, name: str) -> View:
     """Return a random view of an image of height x width.
 
     `u`: float64 (4,) in [0, 1): for the length of the shorter side, top, left, and the mirror.
-    Raises InputError naming the image `name` if the crop is larger than the resized image.
+    Raises BadImageError naming the image `name` if the crop is larger than the resized image.
     """
-    shorter = None
-    if geometry.shorter is not None:
-        low, high = geometry.shorter
-        shorter = low + int(scale_to_integers(u[0], high - low + 1))
-    h, w = resized_shape(height, width, geometry.resize, shorter)
+    h, w = resized_shape(height, width, geometry.resize, shorter_side(geometry, u))
     _check_crop(h, w, geometry.crop, name)
     top = int(scale_to_integers(u[1], h - geometry.crop + 1))
     left = int(scale_to_integers(u[2], w - geometry.crop + 1))
@@ -82,17 +89,17 @@ def random_view(height: int, width: int, geometry: Geometry, u: np.ndarray, name
 def central_view(height: int, width: int, geometry: Geometry, name: str) -> View:
     """Return the central view, never mirrored, with the low end of the range of shorter sides.
 
-    An odd margin leaves the extra pixel below and to the right, as Caffe's native layers do.
+    An odd margin leaves the extra pixel below and to the right, as Caffe's native layers do. Raises
+    BadImageError naming the image `name` if the crop is larger than the resized image.
     """
-    shorter = None if geometry.shorter is None else geometry.shorter[0]
-    h, w = resized_shape(height, width, geometry.resize, shorter)
+    h, w = resized_shape(height, width, geometry.resize, shorter_side(geometry, None))
     _check_crop(h, w, geometry.crop, name)
     return View(h, w, (h - geometry.crop) // 2, (w - geometry.crop) // 2, False)
 
 
 def _check_crop(height: int, width: int, crop: int, name: str) -> None:
     if crop > min(height, width):
-        raise InputError(
+        raise BadImageError(
             f"crop {crop} is larger than {name}, which is {width} x {height} pixels when cropped: "
             f"expected a crop of at most {min(height, width)}, or a larger resize"
         )
@@ -116,23 +123,3 @@ def apply_view(
     for plane, channel_mean, channel_out in zip(cv2.split(part), mean, out):
         np.subtract(plane, channel_mean, out=channel_out)
     return out
-
-
-def centre_view(
-    image: np.ndarray,
-    resize: int | None,
-    resize_shorter: int | None,
-    crop: int,
-    mean: Sequence[float],
-    name: str = "the image",
-) -> np.ndarray:
-    """Return the one fixed view of an image that evaluation and the TEST phase use.
-
-    `image`: H x W x 3 uint8 BGR; `resize`, `resize_shorter`, `crop` in pixels as in Geometry;
-    `mean`: three numbers, BGR. Returns float32 3 x crop x crop, BGR, mean subtracted. Raises
-    InputError naming the image `name` if the crop is larger than the resized image.
-    """
-    shorter = None if resize_shorter is None else (resize_shorter, resize_shorter)
-    geometry = Geometry(resize, shorter, crop, mirror=False)
-    view = central_view(image.shape[0], image.shape[1], geometry, name)
-    return apply_view(image, view, crop, np.asarray(mean, np.float32))

@@ -8,12 +8,11 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.images import decode_datum
 from sjft_tools.command import progress
 from sjft_tools.trained_net import TrainedNet
 
-#: From an image (H x W x 3 uint8 BGR) and its name to the net's input (3 x crop x crop float32).
-View = Callable[[np.ndarray, str], np.ndarray]
+#: From an image's Datum record and its name to the net's input (3 x crop x crop float32).
+View = Callable[[bytes, str], np.ndarray]
 
 
 def score_images(net: TrainedNet, images: ImageLmdb, view: View, batch_size: int) -> np.ndarray:
@@ -26,8 +25,7 @@ def score_images(net: TrainedNet, images: ImageLmdb, view: View, batch_size: int
     batch: list[np.ndarray] = []
     values = progress(images.values(), "evaluate", images.count)
     for i, value in enumerate(values):
-        name = images.name(i)
-        batch.append(view(decode_datum(value, name)[0], name))
+        batch.append(view(value, images.name(i)))
         if len(batch) == batch_size or i == images.count - 1:
             scores[i + 1 - len(batch) : i + 1] = net.scores(np.stack(batch))
             batch.clear()

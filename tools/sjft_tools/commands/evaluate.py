@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.transforms import centre_view
+from sjft.showing import show
+from sjft.transforms import Geometry
 from sjft_tools.atomic import new_file, refuse_existing
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.evaluation import score_images
@@ -82,7 +85,9 @@ def run(args: argparse.Namespace) -> None:
     shorter = args.resize_shorter
     if args.resize is None and shorter is None and net.crop in _CROPS:
         shorter = _SHORTER
-    view = partial(_view, resize=args.resize, shorter=shorter, crop=net.crop, mean=args.mean)
+    scaled = None if shorter is None else (shorter, shorter)
+    geometry = Geometry(args.resize, scaled, net.crop, mirror=False)
+    view = partial(show, geometry=geometry, mean=np.array(args.mean, np.float32))
     result = accuracy(score_images(net, images, view, args.batch_size), images.labels)
     print(f"view          {_view_words(args.resize, shorter)}, centre {net.crop} x {net.crop}")
     print(table(result))
@@ -104,10 +109,6 @@ def run(args: argparse.Namespace) -> None:
         with new_file(args.json, args.force) as partial_file:
             text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
             Path(partial_file).write_text(text, encoding="utf-8")
-
-
-def _view(image: Any, name: str, resize: Any, shorter: Any, crop: int, mean: Any) -> Any:
-    return centre_view(image, resize, shorter, crop, mean, name)
 
 
 def _view_words(resize: int | None, shorter: int | None) -> str:
