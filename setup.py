@@ -34,6 +34,8 @@ setup(
         "caffe": ["scikit-image", "scipy", "six", "pydot"],
         "gallery": ["matplotlib"],
         "demo": ["scikit-learn", "matplotlib"],
-        "dev": ["pytest", "ruff", "mypy", "hypothesis"],
+        # reading the iteration of a .solverstate.h5
+        "hdf5": ["h5py"],
+        "dev": ["pytest", "ruff", "mypy", "hypothesis", "h5py"],
     },
 )

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from sjft.command_line import is_embedded
 from sjft.errors import InputError
 
 
@@ -19,17 +20,15 @@ def reported(layer: Any) -> Iterator[None]:
     has to be said before.
     """
     name = type(layer).__name__
-    # the interpreter inside the caffe command has no arguments
-    is_embedded = getattr(sys, "argv", None) in (None, [], [""])
     try:
         yield
     except InputError as error:
         text = str(error) if str(error).startswith(name) else f"{name}: {error}"
-        if is_embedded:
+        if is_embedded():
             print(f"sjft: error: {text}", file=sys.stderr, flush=True)
         raise InputError(text) from None
     except Exception:
-        if is_embedded:
+        if is_embedded():
             traceback.print_exc()
         raise
 

@@ -10,67 +10,15 @@ import sys
 from typing import Any
 
 import caffe
-from sjft.batches import Batches, JointBatches, TargetBatches
+from sjft.batches import JointBatches, TargetBatches
+from sjft.data_layer import DataLayer, rank_and_ranks
 from sjft.errors import InputError
-from sjft.layer_params import (
-    PrefetchParams,
-    parse_joint_data,
-    parse_multi_task_loss,
-    parse_target_data,
-)
+from sjft.layer_params import parse_joint_data, parse_multi_task_loss, parse_target_data
 from sjft.layer_tools import blobs, reported
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights
-from sjft.prefetch import open_stream
 
 
-def _rank_and_ranks() -> tuple[int, int]:
-    """Return this process's number among those that train together, and how many they are."""
-    if hasattr(caffe, "solver_rank"):
-        return caffe.solver_rank(), caffe.solver_count()
-    return 0, 1
-
-
-class _DataLayer(caffe.Layer):
-    """What the data layers share: tops in a fixed order, fed from a stream of batches."""
-
-    def _open(self, bottom: Any, top: Any, batches: Batches, prefetch: PrefetchParams) -> None:
-        if len(bottom):
-            raise InputError(f"expected no bottom, got {len(bottom)}")
-        names = list(batches.tops)
-        least = len(names) - len(batches.optional_tops)
-        if not least <= len(top) <= len(names):
-            optional = "".join(f"[, {name}]" for name in batches.optional_tops)
-            raise InputError(
-                f"expected the tops {', '.join(names[:least])}{optional}, got {len(top)} tops"
-            )
-        self._names = names[: len(top)]
-        self._shapes = [batches.tops[name] for name in self._names]
-        self._stream = open_stream(batches, prefetch)
-        print(f"sjft: {type(self).__name__}: {batches.summary()}", file=sys.stderr, flush=True)
-
-    def reshape(self, bottom: Any, top: Any) -> None:
-        """Give the tops their shapes, which never change."""
-        for blob, shape in zip(blobs(top), self._shapes):
-            blob.reshape(*shape)
-
-    def forward(self, bottom: Any, top: Any) -> None:
-        """Put the next batch into the tops."""
-        with reported(self):
-            self._stream.next_into({n: blob.data for n, blob in zip(self._names, blobs(top))})
-
-    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
-        """Do nothing: there is no bottom."""
-
-    def close(self) -> None:
-        """End the workers, for a program that drops a net and goes on: ``net.layers[i].close()``.
-
-        Caffe never deletes a Python layer (the C++ and the Python object hold each other), so that
-        otherwise the workers wait until the process ends.
-        """
-        self._stream.close()
-
-
-class JointDataLayer(_DataLayer):
+class JointDataLayer(DataLayer):
     """Batches of target images and their source neighbours, for the TRAIN phase.
 
     Tops (float32; N = batch_size, colours in the order BGR):
@@ -104,9 +52,23 @@ class JointDataLayer(_DataLayer):
       prefetch              integer up to 128: batches made ahead; null: 2 * workers + 2
       prefetch_mb           integer, MiB: bound on the memory of batches made ahead, which lowers
                             prefetch if need be; 512
-      timeout_s             number, seconds to wait for a batch before giving up; 60
+      timeout_s             number, seconds to wait for a batch before the worker that makes it is
+                            replaced; after three in turn training stops; 60
+      on_bad_image          "error": an image that cannot be decoded, or is smaller than the crop,
+                            stops training; "replace": another pair takes the place of its pair,
+                            always the same one: a target image of the same class with a neighbour
+                            of its own. "error"
+      max_bad_images        integer: with "replace", different images that may be bad before
+                            training stops; each is named in the log once; 100
+      report_every          integer, batches between two lines in the log about the share of time that
+                            training waited for data; 0 for none; 500
+
+    JPEGs much larger than needed are decoded at 1/2, 1/4 or 1/8 of their size, never so small that
+    they would be enlarged again.
 
     Each process of a run on several GPUs gets its own share of every epoch, by caffe.solver_rank().
+    A run resumed by ``caffe train -snapshot`` or ``sjft train`` goes on with the very batch that
+    would have come next: see sjft/resume.py.
 
     Example::
 
@@ -130,10 +92,10 @@ class JointDataLayer(_DataLayer):
                     "{ phase: TRAIN }, and a TargetDataLayer for the TEST phase"
                 )
             params = parse_joint_data(self.param_str)
-            self._open(bottom, top, JointBatches(params, *_rank_and_ranks()), params.prefetch)
+            self.open(bottom, top, JointBatches(params, *rank_and_ranks()), params.prefetch)
 
 
-class TargetDataLayer(_DataLayer):
+class TargetDataLayer(DataLayer):
     """Batches of one image LMDB.
 
     In the TEST phase: records in key order from the first, central crop, from the first again after
@@ -153,7 +115,9 @@ class TargetDataLayer(_DataLayer):
       mean            list of 3 numbers, BGR, 0..255; [104, 117, 123]
       mirror          boolean: mirror half of the images; true. TRAIN phase only
       seed            integer from 0; 1. TRAIN phase only
-      workers, prefetch, prefetch_mb, timeout_s: as for JointDataLayer
+      on_bad_image    "error" or "replace", here by an image of the same class; "error". TRAIN only
+      max_bad_images  integer: as for JointDataLayer; 100. TRAIN phase only
+      workers, prefetch, prefetch_mb, timeout_s, report_every (TRAIN phase): as for JointDataLayer
 
     Example::
 
@@ -172,7 +136,7 @@ class TargetDataLayer(_DataLayer):
         """Parse ``param_str``, open the LMDB, start the workers."""
         with reported(self):
             params = parse_target_data(self.param_str, train=self.phase == caffe.TRAIN)
-            self._open(bottom, top, TargetBatches(params, *_rank_and_ranks()), params.prefetch)
+            self.open(bottom, top, TargetBatches(params, *rank_and_ranks()), params.prefetch)
 
 
 class MultiTaskLossLayer(caffe.Layer):

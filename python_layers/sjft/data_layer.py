@@ -1,0 +1,90 @@
+"""What both data layers do: copy batch after batch into the tops, from where the run goes on."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import caffe
+from sjft.batches import Batches
+from sjft.command_line import is_embedded, process_arguments
+from sjft.errors import InputError
+from sjft.layer_params import PrefetchParams
+from sjft.layer_tools import blobs, reported
+from sjft.prefetch import BatchStream, open_stream
+from sjft.resume import batches_before
+from sjft.wait_report import WaitReport
+
+
+def rank_and_ranks() -> tuple[int, int]:
+    """Return this process's number among those that train together, and how many they are."""
+    if hasattr(caffe, "solver_rank"):
+        return caffe.solver_rank(), caffe.solver_count()
+    return 0, 1
+
+
+class DataLayer(caffe.Layer):
+    """What the data layers share: tops in a fixed order, fed from a stream of batches."""
+
+    _stream: BatchStream
+
+    def open(self, bottom: Any, top: Any, batches: Batches, prefetch: PrefetchParams) -> None:
+        """Serve `batches`, made ahead as `prefetch` says, from where the run goes on.
+
+        Raises InputError if bottoms or tops do not fit.
+        """
+        if len(bottom):
+            raise InputError(f"expected no bottom, got {len(bottom)}")
+        names = list(batches.tops)
+        least = len(names) - len(batches.optional_tops)
+        if not least <= len(top) <= len(names):
+            optional = "".join(f"[, {name}]" for name in batches.optional_tops)
+            raise InputError(
+                f"expected the tops {', '.join(names[:least])}{optional}, got {len(top)} tops"
+            )
+        self._names = names[: len(top)]
+        self._shapes = [batches.tops[name] for name in self._names]
+        self._batches, self._prefetch = batches, prefetch
+        self._report = WaitReport(
+            type(self).__name__,
+            prefetch.report_every,
+            f"give it more 'workers' (now {prefetch.workers}), if there are cores for them",
+        )
+        print(f"sjft: {type(self).__name__}: {batches.summary()}", file=sys.stderr, flush=True)
+        train = self.phase == caffe.TRAIN
+        self._start(batches_before(process_arguments(), train) if is_embedded() else 0)
+
+    def start_at(self, batch: int) -> None:
+        """Go on with batch number `batch` as if those before had been taken: see sjft.resume."""
+        with reported(self):
+            self.close()
+            self._start(batch)
+
+    def _start(self, batch: int) -> None:
+        self._stream = open_stream(self._batches, self._prefetch, batch)
+        if batch:
+            name = type(self).__name__
+            print(f"sjft: {name}: goes on at batch {batch}", file=sys.stderr, flush=True)
+
+    def reshape(self, bottom: Any, top: Any) -> None:
+        """Give the tops their shapes, which never change."""
+        for blob, shape in zip(blobs(top), self._shapes):
+            blob.reshape(*shape)
+
+    def forward(self, bottom: Any, top: Any) -> None:
+        """Put the next batch into the tops."""
+        with reported(self):
+            tops = {name: blob.data for name, blob in zip(self._names, blobs(top))}
+            self._report.note(self._stream.next_into(tops))
+
+    def backward(self, top: Any, propagate_down: Any, bottom: Any) -> None:
+        """Do nothing: there is no bottom."""
+
+    def close(self) -> None:
+        """End the workers, for a program that drops a net and goes on: ``net.layers[i].close()``.
+
+        Caffe never deletes a Python layer (the C++ and the Python object hold each other), so that
+        otherwise the workers wait until the process ends.
+        """
+        if hasattr(self, "_stream"):
+            self._stream.close()

@@ -1,0 +1,286 @@
+"""Exact resume: where the layers go on, and bitwise equal weights under ``caffe train``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import caffe
+from joint_world import World, make_world
+from sjft.command_line import flag, process_arguments
+from sjft.errors import InputError
+from sjft.resume import Schedule, batches_before, read_schedule, start_at
+from sjft.solver_state import read_iteration
+
+ITERATIONS = 20
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+def net_text(world: World, **changes: object) -> str:
+    """A small joint net with convolution, a test net over part of the test set, and no dropout."""
+    joint = world.param_str(batch_size=8, **changes)
+    target = json.dumps({"target": world.target, "batch_size": 3, "crop": 32, "workers": 1})
+    return f"""
+layer {{ name: "data" type: "Python" top: "data" top: "target_label" top: "source_label"
+  include {{ phase: TRAIN }}
+  python_param {{ module: "sjft.layers" layer: "JointDataLayer" param_str: '{joint}' }} }}
+layer {{ name: "data" type: "Python" top: "data" top: "target_label"
+  include {{ phase: TEST }}
+  python_param {{ module: "sjft.layers" layer: "TargetDataLayer" param_str: '{target}' }} }}
+layer {{ name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {{
+  num_output: 4 kernel_size: 5 stride: 3 weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "relu" type: "ReLU" bottom: "conv" top: "conv" }}
+layer {{ name: "slice" type: "Slice" bottom: "conv" top: "target" top: "source"
+  include {{ phase: TRAIN }} slice_param {{ axis: 0 }} }}
+layer {{ name: "score" type: "InnerProduct" bottom: "target" top: "target_score"
+  include {{ phase: TRAIN }} param {{ name: "w" }} param {{ name: "b" }}
+  inner_product_param {{ num_output: 5 weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "source_score" type: "InnerProduct" bottom: "source" top: "source_score"
+  include {{ phase: TRAIN }}
+  inner_product_param {{ num_output: 6 weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "loss" type: "Python" bottom: "target_score" bottom: "target_label"
+  bottom: "source_score" bottom: "source_label" top: "loss" loss_weight: 1
+  include {{ phase: TRAIN }}
+  python_param {{ module: "sjft.layers" layer: "MultiTaskLossLayer" param_str: "{{}}" }} }}
+layer {{ name: "score" type: "InnerProduct" bottom: "conv" top: "target_score"
+  include {{ phase: TEST }} param {{ name: "w" }} param {{ name: "b" }}
+  inner_product_param {{ num_output: 5 }} }}
+layer {{ name: "test_loss" type: "SoftmaxWithLoss" bottom: "target_score" bottom: "target_label"
+  top: "test_loss" include {{ phase: TEST }} }}
+"""
+
+
+def write_solver(folder: Path, world: World, iterations: int, **fields: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    net = folder / "net.prototxt"
+    net.write_text(net_text(world))
+    settings: dict[str, object] = {
+        "net": json.dumps(str(net)),
+        "base_lr": 0.0001,
+        "lr_policy": '"fixed"',
+        "momentum": 0.9,
+        "weight_decay": 0.001,
+        "max_iter": iterations,
+        "iter_size": 2,
+        "display": 1,
+        "test_iter": 2,
+        "test_interval": 5,
+        "snapshot": 10,
+        "snapshot_prefix": json.dumps(str(folder / "small")),
+        "random_seed": 7,
+        "solver_mode": "CPU",
+        **fields,
+    }
+    solver = folder / f"solver_{iterations}.prototxt"
+    solver.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
+    return solver
+
+
+def caffe_train(solver: Path, *arguments: str) -> str:
+    process = subprocess.run(
+        ["caffe", "train", "-solver", str(solver), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        env={**os.environ, "GLOG_logtostderr": "1"},
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+def weights(folder: Path) -> list[bytes]:
+    opened = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
+    opened.copy_from(str(folder / f"small_iter_{ITERATIONS}.caffemodel"))
+    model = [blob.data.tobytes() for blobs in opened.params.values() for blob in blobs]
+    for layer in opened.layers:
+        if hasattr(layer, "close"):
+            layer.close()
+    return model
+
+
+def losses(log: str) -> list[str]:
+    """Every train and test output as displayed, in order: they tell the batches apart."""
+    return re.findall(r"((?:Train|Test) net output #\d: \w+ = [-+.\de]+)", log)
+
+
+@pytest.mark.parametrize("style", ["-snapshot X", "--snapshot=X", "--flagfile=F"])
+def test_caffe_train_resumed_equals_the_straight_run(
+    world: World, tmp_path: Path, style: str
+) -> None:
+    straight = caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    folder = tmp_path / "resumed"
+    before = caffe_train(write_solver(folder, world, 10))
+    state = str(folder / "small_iter_10.solverstate")
+    (folder / "flags").write_text(f"# resume\n--snapshot={state}\n")
+    words = style.replace("X", state).replace("F", str(folder / "flags")).split(" ")
+    after = caffe_train(write_solver(folder, world, ITERATIONS), *words)
+    assert "sjft: JointDataLayer: goes on at batch 20" in after
+    # tests at iterations 0 and 5; that at 10 is made by both runs
+    assert "sjft: TargetDataLayer: goes on at batch 4" in after
+    assert weights(folder) == weights(tmp_path / "straight")
+    seen = losses(straight)
+    assert len(set(seen)) > ITERATIONS
+    assert seen[-len(losses(after)) :] == losses(after)
+    assert len(losses(before)) + len(losses(after)) > len(seen)
+
+
+def test_pycaffe_resumed_equals_the_straight_run(world: World, tmp_path: Path) -> None:
+    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    folder = tmp_path / "resumed"
+    caffe_train(write_solver(folder, world, 10))
+    path = str(write_solver(folder, world, ITERATIONS))
+    solver = caffe.get_solver(path)
+    solver.restore(str(folder / "small_iter_10.solverstate"))
+    start_at(solver, read_schedule(path))
+    solver.step(10)
+    assert solver.iter == ITERATIONS
+    assert weights(folder) == weights(tmp_path / "straight")
+    for net in (solver.net, *solver.test_nets):
+        for layer in net.layers:
+            if hasattr(layer, "close"):
+                layer.close()
+
+
+def test_without_the_snapshot_the_weights_would_differ(world: World, tmp_path: Path) -> None:
+    """The comparisons above can fail: batches 0 to 19 again give other weights."""
+    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    folder = tmp_path / "again"
+    caffe_train(write_solver(folder, world, 10))
+    path = str(write_solver(folder, world, ITERATIONS))
+    solver = caffe.get_solver(path)
+    solver.restore(str(folder / "small_iter_10.solverstate"))
+    solver.step(10)
+    assert weights(folder) != weights(tmp_path / "straight")
+    for net in (solver.net, *solver.test_nets):
+        for layer in net.layers:
+            if hasattr(layer, "close"):
+                layer.close()
+
+
+def test_a_snapshot_that_cannot_be_read_is_named(world: World, tmp_path: Path) -> None:
+    state = tmp_path / "x.solverstate"
+    state.write_bytes(b"no state")
+    for path, message in (
+        (state, "is not a solver state"),
+        (tmp_path / "missing.solverstate", "cannot be read (No such file or directory)"),
+    ):
+        solver = write_solver(tmp_path / "s", world, 10)
+        process = subprocess.run(
+            ["caffe", "train", f"-solver={solver}", "-snapshot", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert process.returncode != 0
+        said = [line for line in process.stdout.splitlines() if line.startswith("sjft: error: ")]
+        assert len(said) == 1
+        assert message in said[0]
+
+
+@pytest.mark.parametrize("iteration", [1, 127, 128, 20000, 2**31 - 1])
+def test_iterations_of_solver_states(tmp_path: Path, iteration: int) -> None:
+    from caffe.proto import caffe_pb2
+
+    state = caffe_pb2.SolverState(iter=iteration, learned_net="x.caffemodel", current_step=3)
+    state.history.add().data.extend([1.0] * 100)
+    file = tmp_path / "x.solverstate"
+    file.write_bytes(state.SerializeToString())
+    assert read_iteration(str(file)) == iteration
+    with h5py.File(tmp_path / "x.solverstate.h5", "w") as hdf5:
+        hdf5["iter"] = np.int32(iteration)
+    assert read_iteration(str(tmp_path / "x.solverstate.h5")) == iteration
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08", b"\x08\xff\xff", b"\x08" + b"\xff" * 12])
+def test_damaged_solver_states(tmp_path: Path, content: bytes) -> None:
+    for name in ("x.solverstate", "x.solverstate.h5"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=re.escape(name)):
+            read_iteration(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "arguments, value",
+    [
+        ("train -solver S", None),
+        ("train -solver S -snapshot A", "A"),
+        ("train -solver S --snapshot A", "A"),
+        ("train -snapshot=A --snapshot=B -solver S", "B"),
+        ("train -snapshot= -solver S", None),
+        ("train -snapshots A -solver S", None),
+        ("train -solver S -- -snapshot A", None),
+        ("train -solver S -snapshot", None),
+        ("train -snapshot A --fromenv=snapshot -solver S", "from the environment"),
+    ],
+)
+def test_flags(monkeypatch: pytest.MonkeyPatch, arguments: str, value: str | None) -> None:
+    monkeypatch.setenv("FLAGS_snapshot", "from the environment")
+    assert flag(arguments.split(), "snapshot") == value
+
+
+def test_arguments_of_this_process() -> None:
+    assert any("pytest" in word for word in process_arguments())
+
+
+def test_a_flag_file_that_names_itself(tmp_path: Path) -> None:
+    file = tmp_path / "flags"
+    file.write_text(f"--flagfile={file}\n--snapshot=A\n")
+    assert flag([f"-flagfile={file}"], "snapshot") == "A"
+
+
+def counted(schedule: Schedule, iteration: int) -> int:
+    """The tests before `iteration`, counted by a literal reading of Solver::Step."""
+    tests = 0
+    for i in range(iteration):
+        if schedule.test_interval and i % schedule.test_interval == 0:
+            tests += i > 0 or schedule.test_initialization
+    return tests
+
+
+@pytest.mark.parametrize("interval", [0, 1, 4, 5, 100])
+@pytest.mark.parametrize("initialization", [False, True])
+def test_schedule_against_a_literal_reading(interval: int, initialization: bool) -> None:
+    schedule = Schedule(3, (7, 2), interval, initialization)
+    for iteration in range(30):
+        assert schedule.train_batches(iteration) == 3 * iteration
+        assert schedule.tests(iteration) == counted(schedule, iteration)
+        assert schedule.test_batches(iteration, 1) == 2 * counted(schedule, iteration)
+        assert schedule.test_batches(iteration) == 0  # two nets of different size: not known
+        same = schedule._replace(test_iter=(7, 7))
+        assert same.test_batches(iteration) == 7 * counted(schedule, iteration)
+
+
+def test_schedules_as_caffe_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "solver.prototxt"
+    file.write_text('net: "x" # comment\ntest_iter: 3 test_iter: 4 test_interval: 9\niter_size: 5')
+    assert read_schedule(str(file)) == Schedule(5, (3, 4), 9, True)
+    file.write_text('net_param { layer { name: "a" include { phase: TEST } } } base_lr: -1e-3')
+    assert read_schedule(str(file)) == Schedule(1, (), 0, True)
+    file.write_text("test_initialization: false")
+    assert not read_schedule(str(file)).test_initialization
+    for text in ("iter_size: many", "iter_size {", "\x00"):
+        file.write_text(text)
+        with pytest.raises(InputError, match=r"the solver .* cannot be read"):
+            read_schedule(str(file))
+    with pytest.raises(InputError, match="No such file"):
+        read_schedule(str(tmp_path / "none"))
+
+
+def test_only_a_resumed_caffe_train_goes_on(tmp_path: Path) -> None:
+    for arguments in ("", "train -solver S", "test -snapshot A", "time -solver S -snapshot A"):
+        assert batches_before(arguments.split(), train=True) == 0
