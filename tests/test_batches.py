@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from conftest import draw_image, write_image_lmdb
+from conftest import centre_view, draw_image, write_image_lmdb
 from joint_world import SOURCES, TARGETS, World, make_world
 from sjft.batches import Batches, JointBatches, TargetBatches
 from sjft.errors import InputError
@@ -17,7 +17,6 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.levels import read_levels
 from sjft.prefetch import open_stream
-from sjft.transforms import centre_view
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.levels_writer import write_levels
 

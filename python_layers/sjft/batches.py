@@ -8,6 +8,7 @@ batch number `batch`. A batch is a pure function of its number, so any process m
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -17,9 +18,9 @@ from sjft.layer_params import JointDataParams, TargetDataParams
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.randomness import uniform
-from sjft.sampling import Epochs, JointSampler
+from sjft.sampling import ATTEMPTS, BatchPlan, ClassMembers, Epochs, JointSampler, stand_in
 from sjft.selection import neighbourhood_sizes, read_neighbours, select
-from sjft.transforms import Geometry, apply_view, central_view, random_view
+from sjft.slots import show_record, shown_or_replaced
 
 
 class Batches:
@@ -33,10 +34,12 @@ class Batches:
         """Return what is served, in a few words for the log."""
         raise NotImplementedError
 
-    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> None:
+    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> list[str]:
         """Write batch number `batch`, from 0, into `out`: float32 arrays by top name.
 
-        Tops that `out` lacks are left out. Raises InputError naming an image that cannot be used.
+        Tops that `out` lacks are left out. Returns a sentence for each image that could not be used
+        and for which another stands in. Raises InputError naming an image that cannot be used if
+        none may stand in for it, or none was found.
         """
         raise NotImplementedError
 
@@ -99,14 +102,19 @@ class JointBatches(Batches):
             f"{self._source.count} source images selected, in {self.source_classes} classes"
         )
 
-    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> None:
+    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> list[str]:
         """Write batch number `batch`: see Batches."""
-        plan = self._sampler.plan(batch, self._rank, self._ranks)
         n, p = self._pairs, self._params
-        images = [(self._targets[v], int(i)) for v, i in zip(plan.versions, plan.targets)]
-        images += [(self._source, int(i)) for i in plan.sources]
-        u = uniform(p.seed, "view", batch, self._rank, size=8 * n).reshape(2 * n, 4)
-        _fill_random_views(images, u, p.geometry, p.mean, out["data"])
+        plan = self._sampler.plan(batch, self._rank, self._ranks)
+        u = uniform(p.seed, "view", batch, self._rank, size=8 * n).reshape(2, n, 4)
+        data = out["data"]
+        bad: list[str] = []
+        for j in range(n):
+            bad += shown_or_replaced(
+                partial(self._show_pair, plan, j, u[:, j], data[j::n]),
+                partial(self._sampler.replace_pair, plan, j, batch, self._rank),
+                p.on_bad_image,
+            )
         labels = {
             "target_labels": self._targets[0].labels[plan.targets],
             "source_labels": self._selection.labels[plan.sources],
@@ -114,6 +122,12 @@ class JointBatches(Batches):
         }
         for name in labels.keys() & out.keys():
             out[name][...] = labels[name]
+        return bad
+
+    def _show_pair(self, plan: BatchPlan, j: int, u: np.ndarray, rows: np.ndarray) -> None:
+        target = self._targets[int(plan.versions[j])]
+        show_record(target, int(plan.targets[j]), self._params, u[0], rows[0])
+        show_record(self._source, int(plan.sources[j]), self._params, u[1], rows[1])
 
 
 class TargetBatches(Batches):
@@ -137,7 +151,9 @@ class TargetBatches(Batches):
                     f"batch_size {params.batch_size} is larger than an epoch: {params.target} has "
                     f"only {self._target.count} images"
                 )
+            self._seed = params.seed
             self._epochs = Epochs(np.ones(self._target.count, np.int64), params.seed)
+            self._members = ClassMembers(self._target.labels)
         n, crop = params.batch_size, params.geometry.crop
         self.tops = {"data": (n, 3, crop, crop), "labels": (n,)}
 
@@ -146,21 +162,44 @@ class TargetBatches(Batches):
         order = "in order" if self._epochs is None else "shuffled"
         return f"{self._target.count} images of {self._params.target}, {order}"
 
-    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> None:
+    def fill(self, batch: int, out: Mapping[str, np.ndarray]) -> list[str]:
         """Write batch number `batch`: see Batches."""
-        p, n = self._params, self._params.batch_size
-        if p.seed is None or self._epochs is None:
-            positions = (batch * n + np.arange(n)) % self._target.count
-            for i, row in zip(positions.tolist(), out["data"]):
-                image, name = self._target.image(i), self._target.name(i)
-                view = central_view(image.shape[0], image.shape[1], p.geometry, name)
-                apply_view(image, view, p.geometry.crop, p.mean, row)
+        if self._epochs is None:
+            bad: list[str] = []
+            positions = self._fill_in_order(batch, out["data"])
         else:
-            positions = self._epochs.slots((batch * self._ranks + self._rank) * n, n)
-            images = [(self._target, int(i)) for i in positions]
-            u = uniform(p.seed, "view", batch, self._rank, size=4 * n).reshape(n, 4)
-            _fill_random_views(images, u, p.geometry, p.mean, out["data"])
+            positions, bad = self._fill_shuffled(self._epochs, batch, out["data"])
         out["labels"][...] = self._target.labels[positions]
+        return bad
+
+    def _fill_in_order(self, batch: int, data: np.ndarray) -> np.ndarray:
+        n = self._params.batch_size
+        positions = (batch * n + np.arange(n)) % self._target.count
+        for i, row in zip(positions.tolist(), data):
+            show_record(self._target, i, self._params, None, row)
+        return positions
+
+    def _fill_shuffled(
+        self, epochs: Epochs, batch: int, data: np.ndarray
+    ) -> tuple[np.ndarray, list[str]]:
+        p, n, rank = self._params, self._params.batch_size, self._rank
+        positions = epochs.slots((batch * self._ranks + rank) * n, n)
+        u = uniform(self._seed, "view", batch, rank, size=4 * n).reshape(n, 4)
+        bad: list[str] = []
+        for j in range(n):
+            bad += shown_or_replaced(
+                partial(self._show_image, positions, j, u[j], data[j]),
+                partial(self._replace_image, positions, j, batch),
+                p.on_bad_image,
+            )
+        return positions, bad
+
+    def _show_image(self, positions: np.ndarray, j: int, u: np.ndarray, row: np.ndarray) -> None:
+        show_record(self._target, int(positions[j]), self._params, u, row)
+
+    def _replace_image(self, positions: np.ndarray, j: int, batch: int, attempt: int) -> None:
+        numbers = uniform(self._seed, "stand-in", batch, self._rank, j, size=2 * ATTEMPTS)
+        positions[j] = stand_in(int(positions[j]), self._members, attempt, numbers[attempt])
 
 
 def _open_versions(paths: Sequence[str]) -> list[ImageLmdb]:
@@ -172,18 +211,3 @@ def _open_versions(paths: Sequence[str]) -> list[ImageLmdb]:
                 f"images in the same order, with the same labels"
             )
     return versions
-
-
-def _fill_random_views(
-    images: Sequence[tuple[ImageLmdb, int]],
-    u: np.ndarray,
-    geometry: Geometry,
-    mean: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """Write a random view of each image (LMDB, position) into out, N x 3 x crop x crop."""
-    for (lmdb, i), numbers, row in zip(images, u, out):
-        image = lmdb.image(i)
-        height, width = image.shape[:2]
-        view = random_view(height, width, geometry, numbers, lmdb.name(i))
-        apply_view(image, view, geometry.crop, mean, row)

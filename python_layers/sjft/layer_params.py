@@ -22,6 +22,7 @@ from sjft.params import (
     list_of,
     nothing,
     number,
+    one_of,
     parse_params,
     text,
 )
@@ -30,6 +31,9 @@ from sjft.transforms import Geometry
 #: So few batch numbers fit in the buffer of a worker's socket on every system: a parent that hands
 #: them out never has to wait for the worker to read them.
 MAX_PREFETCH = 128
+
+#: What `on_bad_image` may say: stop training, or let another image stand in.
+ERROR, REPLACE = "error", "replace"
 
 _side = integer(1, 1 << 14)  # larger images than any net takes would only exhaust the memory
 
@@ -42,6 +46,7 @@ _DATA_SPEC = {
     "prefetch": Param(either(integer(1, MAX_PREFETCH), nothing()), None),
     "prefetch_mb": Param(integer(1), 512),
     "timeout_s": Param(number(0.01), 60),
+    "report_every": Param(integer(0), 500),
 }
 
 JOINT_DATA_SPEC = {
@@ -55,6 +60,8 @@ JOINT_DATA_SPEC = {
     "max_per_class": Param(either(integer(1), nothing()), 2),
     "mirror": Param(boolean(), True),
     "seed": Param(integer(0, 2**63 - 1), 1),
+    "on_bad_image": Param(one_of(ERROR, REPLACE), ERROR),
+    "max_bad_images": Param(integer(0), 100),
     **_DATA_SPEC,
 }
 
@@ -63,6 +70,8 @@ TARGET_DATA_SPEC = {
     "batch_size": Param(integer(1), 10),
     "mirror": Param(either(boolean(), nothing()), None),
     "seed": Param(either(integer(0, 2**63 - 1), nothing()), None),
+    "on_bad_image": Param(either(one_of(ERROR, REPLACE), nothing()), None),
+    "max_bad_images": Param(either(integer(0), nothing()), None),
     **_DATA_SPEC,
 }
 
@@ -73,12 +82,18 @@ MULTI_TASK_LOSS_SPEC = {
 
 
 class PrefetchParams(NamedTuple):
-    """How batches are made ahead: processes (0: none), batches, bytes, seconds of patience."""
+    """How batches are made ahead: processes (0: none), batches, bytes, seconds of patience.
+
+    `max_bad_images`: different images for which others may stand in; `report_every`: batches
+    between two reports of the time that training waited, 0 for none.
+    """
 
     workers: int
     depth: int
     max_bytes: int
     timeout_s: float
+    max_bad_images: int = 100
+    report_every: int = 0
 
 
 class JointDataParams(NamedTuple):
@@ -95,6 +110,7 @@ class JointDataParams(NamedTuple):
     geometry: Geometry
     mean: np.ndarray
     seed: int
+    on_bad_image: str
     prefetch: PrefetchParams
 
 
@@ -109,6 +125,7 @@ class TargetDataParams(NamedTuple):
     geometry: Geometry
     mean: np.ndarray
     seed: int | None
+    on_bad_image: str
     prefetch: PrefetchParams
 
 
@@ -147,7 +164,8 @@ def parse_joint_data(param_str: str) -> JointDataParams:
         geometry=_geometry(p, layer, p.mirror),
         mean=np.array(p.mean, np.float32),
         seed=p.seed,
-        prefetch=_prefetch(p, layer),
+        on_bad_image=p.on_bad_image,
+        prefetch=_prefetch(p, layer, p.max_bad_images, p.report_every),
     )
 
 
@@ -157,11 +175,11 @@ def parse_target_data(param_str: str, train: bool) -> TargetDataParams:
     p = parse_params(param_str, TARGET_DATA_SPEC, layer)
     geometry = _geometry(p, layer, train and p.mirror is not False)
     if not train:
-        for key in ("mirror", "seed"):
+        for key in ("mirror", "seed", "on_bad_image", "max_bad_images"):
             if getattr(p, key) is not None:
                 raise InputError(
-                    f"{layer}: '{key}' is for the TRAIN phase only: the TEST phase shows the "
-                    f"images in a fixed order, cropped in the centre"
+                    f"{layer}: '{key}' is for the TRAIN phase only: the TEST phase shows every "
+                    f"image, in a fixed order, cropped in the centre"
                 )
         if geometry.shorter is not None and geometry.shorter[0] != geometry.shorter[1]:
             raise InputError(
@@ -175,7 +193,13 @@ def parse_target_data(param_str: str, train: bool) -> TargetDataParams:
         geometry=geometry,
         mean=np.array(p.mean, np.float32),
         seed=seed,
-        prefetch=_prefetch(p, layer),
+        on_bad_image=p.on_bad_image or ERROR,
+        prefetch=_prefetch(
+            p,
+            layer,
+            100 if p.max_bad_images is None else p.max_bad_images,
+            p.report_every if train else 0,
+        ),
     )
 
 
@@ -209,7 +233,9 @@ def _geometry(p: SimpleNamespace, layer: str, mirror: bool) -> Geometry:
     return Geometry(p.resize, shorter, p.crop, mirror)
 
 
-def _prefetch(p: SimpleNamespace, layer: str) -> PrefetchParams:
+def _prefetch(
+    p: SimpleNamespace, layer: str, max_bad_images: int, report_every: int
+) -> PrefetchParams:
     sensible = max(32, 8 * cores())
     workers = max(1, cores() - 1) if p.workers is None else p.workers
     if workers > sensible:
@@ -218,4 +244,6 @@ def _prefetch(p: SimpleNamespace, layer: str) -> PrefetchParams:
             f"got {workers}: expected about as many worker processes as cores"
         )
     depth = 2 * workers + 2 if p.prefetch is None else p.prefetch
-    return PrefetchParams(workers, depth, p.prefetch_mb << 20, float(p.timeout_s))
+    return PrefetchParams(
+        workers, depth, p.prefetch_mb << 20, float(p.timeout_s), max_bad_images, report_every
+    )

@@ -27,6 +27,16 @@ def _forget_parent() -> None:
         _owner = os.getpid()
 
 
+def _data_file(path: str) -> str:
+    return os.path.join(path, "data.mdb")
+
+
+def env_identity(path: str) -> tuple[int, int]:
+    """Return what tells the LMDB in the folder `path` from one that is put in its place."""
+    status = os.stat(_data_file(path))
+    return status.st_dev, status.st_ino
+
+
 def open_env(path: str, role: str) -> lmdb.Environment:
     """Open the LMDB in the folder `path` read-only, without lock files, for this process.
 
@@ -34,14 +44,14 @@ def open_env(path: str, role: str) -> lmdb.Environment:
     missing, is not an LMDB, or is truncated: reading past the end of a truncated file would end the
     process with SIGBUS.
     """
-    data = os.path.join(path, "data.mdb")
+    data = _data_file(path)
     if not os.path.isfile(data):
         raise InputError(f"the {role} LMDB {path} does not exist: expected a folder with data.mdb")
     _forget_parent()
     status = os.stat(data)
     if not status.st_size:  # of which LMDB says "Bad file descriptor"
         raise InputError(f"the {role} LMDB {path} is truncated: data.mdb has 0 bytes")
-    identity = (status.st_dev, status.st_ino)
+    identity = env_identity(path)
     if identity in _shared:
         env, users = _shared[identity]
         _shared[identity] = (env, users + 1)

@@ -69,6 +69,12 @@ def text() -> Kind:
     return Kind("a string that is not empty", lambda v: type(v) is str and v != "")
 
 
+def one_of(*words: str) -> Kind:
+    """One of a few strings."""
+    choices = " or ".join(f'"{word}"' for word in words)
+    return Kind(choices, lambda v: type(v) is str and v in words)
+
+
 def list_of(kind: Kind, length: int | None = None) -> Kind:
     """A list of `length` values, or of one at least, each of `kind`."""
     many = "one or more values" if length is None else f"{length} values"

@@ -9,6 +9,7 @@ computed again, bit for bit. The parent does its bookkeeping only while it asks 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import select
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sjft.bad_images import BadImages
 from sjft.batches import Batches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
@@ -33,15 +35,24 @@ _POLL_S = 1.0
 class BatchStream:
     """The batches of a layer, one after another. This one computes them where it is asked."""
 
-    def __init__(self, batches: Batches, first: int) -> None:
-        """`first` is the number of the first batch that next_into gives."""
+    def __init__(self, batches: Batches, first: int, bad_images: BadImages) -> None:
+        """`first` is the number of the first batch that next_into gives.
+
+        `bad_images` takes in the images for which others stand in.
+        """
         self._batches = batches
         self._next = first
+        self._bad_images = bad_images
 
-    def next_into(self, out: Mapping[str, np.ndarray]) -> None:
-        """Write the next batch into `out`, float32 arrays by top name."""
-        self._batches.fill(self._next, out)
+    def next_into(self, out: Mapping[str, np.ndarray]) -> float:
+        """Write the next batch into `out`, float32 arrays by top name.
+
+        Returns the seconds that it took until the batch was there to be copied.
+        """
+        start = time.monotonic()
+        self._bad_images.note(self._batches.fill(self._next, out))
         self._next += 1
+        return time.monotonic() - start
 
     def close(self) -> None:
         """End what runs on behalf of the stream."""
@@ -53,22 +64,30 @@ def open_stream(batches: Batches, params: PrefetchParams, first: int = 0) -> Bat
     Raises InputError if not even one batch fits within the bound on memory.
     """
     depth = affordable_depth(batches.tops, params.depth, params.max_bytes)
+    bad_images = BadImages(params.max_bad_images)
     if params.workers == 0:
-        return BatchStream(batches, first)
-    return PrefetchedStream(batches, first, min(params.workers, depth), depth, params.timeout_s)
+        return BatchStream(batches, first, bad_images)
+    workers = min(params.workers, depth)
+    return PrefetchedStream(batches, first, bad_images, workers, depth, params.timeout_s)
 
 
 class PrefetchedStream(BatchStream):
     """Batches computed by `workers` processes, at most `depth` of them ahead."""
 
     def __init__(
-        self, batches: Batches, first: int, workers: int, depth: int, timeout_s: float
+        self,
+        batches: Batches,
+        first: int,
+        bad_images: BadImages,
+        workers: int,
+        depth: int,
+        timeout_s: float,
     ) -> None:
-        super().__init__(batches, first)
+        super().__init__(batches, first, bad_images)
         self._owner = os.getpid()
         self._timeout_s = timeout_s
         self._ring = Ring(batches.tops, depth)
-        self._done: set[int] = set()
+        self._done: dict[int, list[str]] = {}  # finished batches, and what is said of bad images
         self._failed: dict[int, Exception] = {}
         self._deaths: dict[int, int] = {}
         self._workers = [WorkerHandle(number) for number in range(workers)]
@@ -78,29 +97,31 @@ class PrefetchedStream(BatchStream):
         for batch in range(first, first + depth):
             self._hand_out(batch)
 
-    def next_into(self, out: Mapping[str, np.ndarray]) -> None:
-        """Copy the next batch into `out`; wait for it if need be.
+    def next_into(self, out: Mapping[str, np.ndarray]) -> float:
+        """Copy the next batch into `out`; wait for it if need be. Returns the seconds waited.
 
-        Raises InputError for a bad image, WorkerError if workers fail, die repeatedly, or exceed
-        the timeout. After an error the stream is closed.
+        Raises InputError for a bad image, WorkerError if workers fail, or die or exceed the timeout
+        repeatedly. After an error the stream is closed.
         """
-        batch = self._next
+        batch, start = self._next, time.monotonic()
         try:
             if not self._workers:
                 raise WorkerError(f"batch {batch} was asked for after the workers had ended")
             self._wait_for(batch)
             if batch in self._failed:
                 raise self._failed[batch]
+            self._bad_images.note(self._done.pop(batch))
         except Exception:
             self.close()
             raise
+        waited_s = time.monotonic() - start
         slot = self._ring.slot(batch)
         for name, array in out.items():
             np.copyto(array, slot[name])
-        self._done.discard(batch)
         self._deaths.pop(batch, None)
         self._next += 1
         self._hand_out(batch + self._ring.depth)
+        return waited_s
 
     def close(self) -> None:
         """Kill the workers, which hold nothing that could be lost, and wait for their end."""
@@ -108,7 +129,7 @@ class PrefetchedStream(BatchStream):
             return  # in a forked child the workers are not ours
         workers, self._workers = self._workers, []
         for worker in workers:
-            worker.kill()
+            worker.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_workers"):
@@ -141,12 +162,13 @@ class PrefetchedStream(BatchStream):
                 else:
                     self._note(worker, replies)
             if not ready and waited >= self._timeout_s:
-                raise self._timeout(batch)
+                self._end_stuck(batch)
+                waited = 0.0
 
     def _note(self, worker: WorkerHandle, replies: list[Reply]) -> None:
         for batch, outcome, text in replies:
             if outcome == DONE:
-                self._done.add(batch)
+                self._done[batch] = json.loads(text)
             elif outcome == BAD_INPUT:
                 self._failed[batch] = InputError(text)
             else:
@@ -154,25 +176,29 @@ class PrefetchedStream(BatchStream):
 
     def _replace(self, worker: WorkerHandle) -> None:
         obituary = worker.obituary()
+        self._count_death(worker, obituary, worker.last_words())
+        self._start(worker)
+
+    def _end_stuck(self, batch: int) -> None:
+        """Replace the worker that has not finished `batch` in time."""
+        worker = next(w for w in self._workers if batch in w.jobs)
+        what = f"{worker} did not finish within 'timeout_s' {self._timeout_s:g} s"
+        words = worker.last_words()
+        worker.end()
+        self._count_death(worker, what, words)
+        self._start(worker)
+
+    def _count_death(self, worker: WorkerHandle, what: str, words: str) -> None:
+        """Say `what` has become of a worker; raise WorkerError if it is one too many at a batch."""
+        at = f"at batch {worker.jobs[0]}" if worker.jobs else "while idle"
         if worker.jobs:
             batch = worker.jobs[0]
             self._deaths[batch] = self._deaths.get(batch, 0) + 1
             if self._deaths[batch] == MAX_DEATHS_PER_BATCH:
                 raise WorkerError(
-                    f"{MAX_DEATHS_PER_BATCH} workers in turn died at batch {batch}; the last, "
-                    f"{obituary}{worker.last_words()}"
+                    f"{MAX_DEATHS_PER_BATCH} workers in turn failed {at}; the last, {what}{words}"
                 )
-        at = f"at batch {worker.jobs[0]}" if worker.jobs else "while idle"
-        print(f"sjft: {obituary} {at}; a new one takes its place", file=sys.stderr, flush=True)
-        self._start(worker)
-
-    def _timeout(self, batch: int) -> WorkerError:
-        worker = next(w for w in self._workers if batch in w.jobs)
-        place = "" if worker.jobs[0] == batch else f", being at batch {worker.jobs[0]}"
-        return WorkerError(
-            f"{worker} has not finished batch {batch} within 'timeout_s' {self._timeout_s:g} s"
-            f"{place}{worker.last_words()}"
-        )
+        print(f"sjft: {what} {at}; a new one takes its place{words}", file=sys.stderr, flush=True)
 
 
 _open_streams: weakref.WeakSet[PrefetchedStream] = weakref.WeakSet()

@@ -10,7 +10,7 @@ import lmdb
 import numpy as np
 
 from sjft.errors import InputError
-from sjft.lmdb_env import close_env, open_env
+from sjft.lmdb_env import close_env, env_identity, open_env
 from sjft.side_file import probe, read_side_file
 
 KEYS_FILE = "sjft_keys.npy"
@@ -39,6 +39,7 @@ class RecordLmdb:
         self.role = role
         self._env: lmdb.Environment | None = None
         self._pid = 0
+        self._identity: tuple[int, ...] | None = None
         entries = self._environment().stat()["entries"]
         if entries == 0:
             raise InputError(f"the {role} LMDB {path} is empty: expected at least one record")
@@ -57,7 +58,19 @@ class RecordLmdb:
         if self._env is None or self._pid != os.getpid():
             self._env = open_env(self.path, self.role)
             self._pid = os.getpid()
+            self._check_unchanged(self._env)
         return self._env
+
+    def _check_unchanged(self, env: lmdb.Environment) -> None:
+        """Refuse another LMDB that was put in this one's place, which a new process would read."""
+        identity = (*env_identity(self.path), env.info()["last_txnid"])
+        if self._identity is None:
+            self._identity = identity
+        elif self._identity != identity:
+            raise InputError(
+                f"the {self.role} LMDB {self.path} was replaced or changed while it was in use: "
+                f"expected it unchanged until the end of the run"
+            )
 
     def _load(self, name: str) -> np.ndarray:
         file = os.path.join(self.path, name)

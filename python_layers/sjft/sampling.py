@@ -93,11 +93,30 @@ def limit_classes(
     return chosen, replaced
 
 
+#: How often another image is sought in the place of one that cannot be used: so often in its own
+#: class, and as often again in the whole target set.
+ATTEMPTS = 10
+
+
+def stand_in(bad: int, members: ClassMembers, attempt: int, u: float) -> int:
+    """Return the target image that takes the place of `bad` at `attempt`, 0..2 * ATTEMPTS - 1.
+
+    It is of the same class, so that the class limit holds; only when ATTEMPTS draws from the class
+    have not helped is it any. The draw, by `u` in [0, 1), may give `bad` itself: in a pair it may
+    have been the source image that cannot be used.
+    """
+    if attempt < ATTEMPTS:
+        candidates = members.members(int(members.class_of[bad]))
+        return int(candidates[scale_to_integers(np.float64(u), len(candidates))])
+    return int(scale_to_integers(np.float64(u), len(members.class_of)))
+
+
 class BatchPlan(NamedTuple):
     """The n pairs of a joint batch, all arrays of length n.
 
     `targets`: positions in the target LMDB; `versions`: which stored version of each; `sources`:
-    positions in the source LMDB; `replaced`: whether the class limit put the pair there.
+    positions in the source LMDB; `replaced`: whether the pair took the place of another,
+    because of the class limit or of an image that cannot be used.
     """
 
     targets: np.ndarray
@@ -154,10 +173,27 @@ class JointSampler:
         if self._max_per_class is not None:
             u = uniform(self._seed, "class limit", *draw, size=2 * n).reshape(n, 2)
             targets, replaced = limit_classes(targets, self._members, self._max_per_class, u)
-        starts = self._selection.offsets[targets]
-        choices = self._selection.offsets[targets + 1] - starts
-        u = uniform(self._seed, "source", *draw, size=n)
-        sources = self._selection.neighbours[starts + scale_to_integers(u, choices)]
+        sources = self._neighbours(targets, uniform(self._seed, "source", *draw, size=n))
         u = uniform(self._seed, "version", *draw, size=n)
         versions = scale_to_integers(u, self._versions)
-        return BatchPlan(targets, versions, sources.astype(np.int64), replaced)
+        return BatchPlan(targets, versions, sources, replaced)
+
+    def replace_pair(self, plan: BatchPlan, j: int, batch: int, rank: int, attempt: int) -> None:
+        """Put another pair into slot `j` of `plan`, that of `batch` and `rank`, where one is bad.
+
+        The new pair is a target image drawn by stand_in and a neighbour of its own.
+        """
+        u = uniform(self._seed, "stand-in", batch, rank, j, size=6 * ATTEMPTS)
+        u = u.reshape(2 * ATTEMPTS, 3)[attempt]
+        i = stand_in(int(plan.targets[j]), self._members, attempt, u[0])
+        plan.targets[j] = i
+        plan.versions[j] = scale_to_integers(u[1], self._versions)
+        plan.sources[j] = self._neighbours(np.array([i]), u[2:])[0]
+        plan.replaced[j] = True
+
+    def _neighbours(self, targets: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Return a source neighbour of each target image, drawn by `u`, int64 (n,)."""
+        starts = self._selection.offsets[targets]
+        choices = self._selection.offsets[targets + 1] - starts
+        chosen = self._selection.neighbours[starts + scale_to_integers(u, choices)]
+        return chosen.astype(np.int64)

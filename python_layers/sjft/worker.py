@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import gc
+import json
 import os
 import select
 import signal
@@ -27,7 +28,8 @@ from sjft.ring import Ring
 
 #: Parent to worker: a batch number.
 JOB = struct.Struct("<q")
-#: Worker to parent: batch number, outcome, length of the UTF-8 text that follows.
+#: Worker to parent: batch number, outcome, length of the UTF-8 text that follows: a JSON list of
+#: sentences about bad images for DONE, the error otherwise.
 REPLY = struct.Struct("<qBI")
 DONE, BAD_INPUT, FAILED = range(3)
 
@@ -94,9 +96,9 @@ def _settle(parent: int, by_main_thread: bool, words: IO[bytes]) -> None:
 def _serve(batches: Batches, ring: Ring, own: socket.socket, parent: int) -> None:
     while True:
         batch = _next_job(own, parent)
-        outcome, text = DONE, ""
+        outcome = DONE
         try:
-            batches.fill(batch, ring.slot(batch))
+            text = json.dumps(batches.fill(batch, ring.slot(batch)))
         except InputError as error:
             outcome, text = BAD_INPUT, str(error)
         except Exception:

@@ -19,6 +19,7 @@ from sjft.worker import JOB, REPLY, fork_worker
 
 _LAST_WORDS_BYTES = 4000
 _TIME_TO_SPEAK_S = 0.2
+_TIME_TO_END_S = 5.0
 
 
 class WorkerError(RuntimeError):
@@ -115,9 +116,7 @@ class WorkerHandle:
 
     def obituary(self) -> str:
         """Wait for the end of the process, whose socket is closed; say in words how it ended."""
-        name, status = str(self), None
-        with contextlib.suppress(ChildProcessError):
-            status = os.waitpid(self._pid, 0)[1]
+        name, status = str(self), self._wait()
         self._pid = 0
         self.socket.close()
         if status is None:
@@ -126,6 +125,25 @@ class WorkerHandle:
             number = os.WTERMSIG(status)
             return f"{name} was killed by signal {number} ({signal.Signals(number).name})"
         return f"{name} ended with status {os.WEXITSTATUS(status)}"
+
+    def _wait(self) -> int | None:
+        """Return the status of the process, None if it cannot be had."""
+        deadline = time.monotonic() + _TIME_TO_END_S
+        with contextlib.suppress(ChildProcessError):
+            # a process that waits for a file server may outlive even SIGKILL
+            while time.monotonic() < deadline:
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
+                if pid:
+                    return status
+                time.sleep(0.001)
+        return None
+
+    def end(self) -> None:
+        """Kill the process, which holds nothing that could be lost; its jobs remain."""
+        if self.is_started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.obituary()
 
     def last_words(self) -> str:
         """Return where its interpreter said it was when it crashed or was asked, "" if nowhere."""
@@ -140,10 +158,7 @@ class WorkerHandle:
         text = before.rpartition("\n")[0] if found else text.strip()
         return f"; its last words:\n{text}" if text else ""
 
-    def kill(self) -> None:
-        """End the process, which holds nothing that could be lost, and wait for its end."""
-        if self.is_started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            self.obituary()
+    def close(self) -> None:
+        """End the process for good."""
+        self.end()
         self._words.close()
