@@ -26,6 +26,7 @@ class Param(NamedTuple):
 
 
 _MOST = sys.float_info.max  # an integer beyond it would be no float
+_MOST_DIGITS = 4300  # as Python 3.11 has it; older ones, which take any number, slow down on them
 
 #: Marks a key that must be given.
 REQUIRED = object()
@@ -106,6 +107,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"an integer of more than {_MOST_DIGITS} digits")
+    return int(digits)
+
+
 def _no_constant(word: str) -> Any:
     raise InputError(f"{word} is not a number that JSON knows")
 
@@ -119,7 +126,10 @@ def parse_params(param_str: str, spec: Mapping[str, Param], layer: str) -> Simpl
     """
     try:
         given = json.loads(
-            param_str or "{}", object_pairs_hook=_unique_keys, parse_constant=_no_constant
+            param_str or "{}",
+            object_pairs_hook=_unique_keys,
+            parse_int=_int,
+            parse_constant=_no_constant,
         )
     except InputError as error:
         raise InputError(f"{layer}: param_str is not valid: {error}") from None
