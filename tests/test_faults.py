@@ -1,0 +1,255 @@
+"""Faults of a long run, each caused for real, under a real solver."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+
+import caffe
+from conftest import draw_image, write_image_lmdb
+from joint_world import TARGETS, World, make_world
+from sjft.batches import JointBatches, TargetBatches
+from sjft.errors import InputError
+from sjft.layer_params import parse_joint_data, parse_target_data
+from sjft.layers import JointDataLayer
+from sjft.prefetch import PrefetchedStream, open_stream
+from sjft_tools.image_lmdb_writer import ImageLmdbWriter
+from test_layers import caffe_train, children, is_alive
+from test_layers import write_solver as write_caffe_solver
+from test_resume import write_solver
+
+ITERATIONS = 2000
+KILL_EVERY = 50
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    (tmp_path / "world").mkdir()
+    return make_world(tmp_path / "world")
+
+
+def workers_of(stream: object) -> list[int]:
+    assert isinstance(stream, PrefetchedStream)
+    return [worker._pid for worker in stream._workers]
+
+
+def blank(batches: JointBatches | TargetBatches) -> dict[str, np.ndarray]:
+    return {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
+
+
+def put(path: str, key: str) -> None:
+    """Write a record into an LMDB, from another process: this one may have it open."""
+    program = (
+        "import lmdb, sys; env = lmdb.open(sys.argv[1], map_size=1 << 28)\n"
+        "with env.begin(write=True) as transaction: "
+        "assert transaction.put(sys.argv[2].encode(), b'other bytes')"
+    )
+    subprocess.run([sys.executable, "-c", program, path, key], check=True, timeout=60)
+
+
+def trained(solver_file: Path, kill_every: int | None) -> tuple[list[bytes], int]:
+    """Train the small net; return its weights, and how many workers were killed on the way."""
+    caffe.set_random_seed(5)
+    solver = caffe.get_solver(str(solver_file))
+    (layer,) = [one for one in solver.net.layers if isinstance(one, JointDataLayer)]
+    killed = 0
+    while solver.iter < ITERATIONS:
+        solver.step(kill_every or ITERATIONS)
+        if kill_every:
+            pids = workers_of(layer._stream)
+            os.kill(pids[killed % len(pids)], signal.SIGKILL)
+            killed += 1
+    assert solver.iter == ITERATIONS
+    weights = [blob.data.tobytes() for blobs in solver.net.params.values() for blob in blobs]
+    for net in (solver.net, *solver.test_nets):
+        for one in net.layers:
+            if hasattr(one, "close"):
+                one.close()
+    return weights, killed
+
+
+def test_two_thousand_iterations_with_a_worker_killed_every_fifty(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    settings = {"iter_size": 1, "display": 0, "snapshot": 0, "test_interval": 500}
+    solver_file = write_solver(tmp_path / "net", world, ITERATIONS, **settings)
+    undisturbed, _ = trained(solver_file, None)
+    disturbed, killed = trained(solver_file, KILL_EVERY)
+    assert killed == ITERATIONS // KILL_EVERY
+    assert disturbed == undisturbed
+    assert all(np.isfinite(np.frombuffer(blob, np.float32)).all() for blob in disturbed)
+    said = capfd.readouterr().err
+    # the last one is killed after the last iteration, which nobody notices
+    assert said.count("was killed by signal 9 (SIGKILL)") == killed - 1
+
+
+def test_caffe_train_killed_leaves_no_process_no_memory_no_lock(
+    world: World, tmp_path: Path
+) -> None:
+    shared_memory = set(os.listdir("/dev/shm"))
+    write_caffe_solver(tmp_path, world, workers=2)
+    file = tmp_path / "solver.prototxt"
+    file.write_text(file.read_text().replace("max_iter: 20", "max_iter: 1000000"))
+    process = caffe_train(tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "Iteration 5 " in line:
+            break
+    workers = children(process.pid)
+    assert len(workers) >= 3  # two of the train net, those of the test net
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, workers))
+    assert set(os.listdir("/dev/shm")) == shared_memory
+    for path in (world.target, world.source, world.neighbours):
+        assert "lock.mdb" not in os.listdir(path)
+        put(path, "zzz")
+
+
+@pytest.mark.parametrize("which", ["target", "source"])
+def test_an_lmdb_replaced_in_mid_run_is_noticed_by_the_next_worker(
+    world: World, tmp_path: Path, which: str
+) -> None:
+    params = parse_joint_data(world.param_str(workers=1))
+    batches = JointBatches(params)
+    stream = open_stream(batches, params.prefetch)
+    stream.next_into(blank(batches))
+    path = Path(getattr(world, which))
+    path.rename(tmp_path / "old")
+    images = [draw_image(900 + i) for i in range(40)]
+    write_image_lmdb(path, images, [i % 5 for i in range(40)])
+    for _ in range(10):  # those who have the old one open go on with it
+        stream.next_into(blank(batches))
+    os.kill(workers_of(stream)[0], signal.SIGKILL)
+    with pytest.raises(InputError, match=f"the {which} LMDB .* was replaced or changed while"):
+        for _ in range(10):
+            stream.next_into(blank(batches))
+    with pytest.raises(InputError, match=f"was computed for another {which} LMDB"):
+        JointBatches(params)
+
+
+def test_an_lmdb_changed_in_place_is_noticed(world: World) -> None:
+    params = parse_joint_data(world.param_str(workers=1))
+    batches = JointBatches(params)
+    put(world.source, "0000000005")
+    stream = open_stream(batches, params.prefetch)
+    with pytest.raises(InputError, match=r"the source LMDB .* was replaced or changed while"):
+        for _ in range(10):
+            stream.next_into(blank(batches))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("on_bad_image", ["error", "replace"])
+def test_a_missing_record_is_named(tmp_path: Path, workers: int, on_bad_image: str) -> None:
+    path = write_image_lmdb(tmp_path / "lmdb", [draw_image(i) for i in range(100)], [0] * 100)
+    with lmdb.open(str(path), map_size=1 << 28) as env, env.begin(write=True) as transaction:
+        value = transaction.pop(b"0000000050")
+        transaction.put(b"zzz", value)  # the count stays
+    shutil.rmtree(path / "lock.mdb", ignore_errors=True)
+    keys = {"target": str(path), "crop": 32, "batch_size": 50, "on_bad_image": on_bad_image}
+    params = parse_target_data(json.dumps({**keys, "workers": workers}), train=True)
+    batches = TargetBatches(params)
+    stream = open_stream(batches, params.prefetch)
+    with pytest.raises(InputError, match=r"^record 50 \(key 0000000050\) of .* is missing"):
+        for _ in range(2):  # one epoch
+            stream.next_into(blank(batches))
+    stream.close()
+
+
+def test_grey_and_coloured_images_train_together(world: World, tmp_path: Path) -> None:
+    """One channel in the target, three in the source: both become three."""
+    import cv2
+
+    from sjft_tools.image_lmdb_writer import encoded_datum
+
+    path = tmp_path / "grey"
+    with ImageLmdbWriter(str(path)) as writer:
+        for i in range(8):
+            grey = cv2.cvtColor(draw_image(i), cv2.COLOR_BGR2GRAY)
+            encoded = cv2.imencode(".jpg", grey)[1].tobytes()
+            writer.add(encoded_datum(encoded, 0), 0)
+    keys = {"target": str(path), "crop": 32, "batch_size": 8, "workers": 0, "mean": [0, 0, 0]}
+    params = parse_target_data(json.dumps(keys), train=False)
+    batches = TargetBatches(params)
+    out = blank(batches)
+    assert batches.fill(0, out) == []
+    assert (out["data"][:, 0] == out["data"][:, 1]).all()
+    assert (out["data"][:, 0] == out["data"][:, 2]).all()
+    assert out["data"].std() > 10
+
+
+READ_ONLY = """
+mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && ! touch "$1/x" 2>/dev/null || exit 77
+exec "$2" -c '
+import json, sys
+import numpy as np
+from sjft.batches import JointBatches
+from sjft.layer_params import parse_joint_data
+from sjft.prefetch import open_stream
+params = parse_joint_data(sys.argv[1])
+batches = JointBatches(params)
+stream = open_stream(batches, params.prefetch)
+for _ in range(5):
+    stream.next_into({n: np.empty(s, np.float32) for n, s in batches.tops.items()})
+print("read", batches.summary())
+' "$3"
+"""
+
+
+def test_lmdbs_on_a_read_only_file_system(world: World) -> None:
+    folder = str(Path(world.target).parent)
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, "sh"]
+    process = subprocess.run(
+        [*command, folder, sys.executable, world.param_str(workers=2)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if process.returncode == 77 or "unshare" in process.stdout:
+        pytest.skip(f"needs the right to mount in a namespace of its own: {process.stdout[-200:]}")
+    assert process.returncode == 0, process.stdout
+    assert f"read {TARGETS} target images" in process.stdout
+
+
+def test_a_machine_without_room_for_another_process(world: World) -> None:
+    """A worker that cannot be started ends in a sentence; nothing hangs."""
+    program = (
+        "import resource, sys, numpy as np\n"
+        "from sjft.batches import JointBatches\n"
+        "from sjft.layer_params import parse_joint_data\n"
+        "from sjft.prefetch import open_stream\n"
+        "params = parse_joint_data(sys.argv[1])\n"
+        "batches = JointBatches(params)\n"
+        "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
+        "import os\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "open_stream(batches, params.prefetch)\n"
+    )
+    if os.getuid() != 0:
+        program = program.replace("os.setgroups([]); os.setgid(65534); os.setuid(65534)\n", "")
+    process = subprocess.run(
+        [sys.executable, "-c", program, world.param_str(workers=2)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode != 0
+    assert "worker 0 could not be started" in process.stdout, process.stdout
+    assert "expected room for another process, or fewer 'workers'" in process.stdout
