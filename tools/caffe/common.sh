@@ -10,6 +10,24 @@ CACHE=${SJFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sjft}
 CAFFE_SUITE=bullseye
 CAFFE_SOURCE_VERSION=1.0.0+git20180821.99bd997-8
 
+# Sets SITES to the sites of this machine's own Debian entries, be they in sources.list or in *.sources
+# files. CAFFE_DEBIAN_SITE=http://... names another, e.g. Debian's archive once the suite has moved there.
+debian_sites() {
+    local codename
+    if [ -n "${CAFFE_DEBIAN_SITE:-}" ]; then
+        SITES=("$CAFFE_DEBIAN_SITE")
+        return
+    fi
+    # Without package lists apt knows no origin; the release's own code name tells the entries then.
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    mapfile -t SITES < <({
+        apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian'
+        apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Release: $codename"
+    } | sort -u)
+    [ ${#SITES[@]} -gt 0 ] ||
+        die "apt has no Debian site to fetch from; name one: CAFFE_DEBIAN_SITE=http://SITE/debian"
+}
+
 say() { echo "$(basename "$0"): $*"; }
 
 die() {

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
-# Usage: packages.sh
-# Installs the Debian packages of packages.txt that are missing. Without the right to install, it names
-# them and the command that installs them, and exits 1.
+# Usage: packages.sh [PACKAGE...]
+# Installs those Debian packages that are missing of the ones named, or else of packages.txt. Without the
+# right to install, it names them and the command that installs them, and exits 1.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 missing_packages() {
     local package
-    sed 's/#.*//' "$TOOLS_CAFFE/packages.txt" | while read -r package; do
-        [ -n "$package" ] || continue
+    for package in "$@"; do
         dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q ' installed$' || echo "$package"
     done
 }
@@ -25,7 +24,8 @@ install() {
 
 command -v dpkg-query >/dev/null ||
     die "this is no Debian system; build Caffe by its own manual and name its folder in CAFFE_ROOT"
-mapfile -t MISSING < <(missing_packages)
+[ $# -gt 0 ] || set -- $(sed 's/#.*//' "$TOOLS_CAFFE/packages.txt")
+mapfile -t MISSING < <(missing_packages "$@")
 [ ${#MISSING[@]} -gt 0 ] || exit 0
 
 AS_ROOT=()

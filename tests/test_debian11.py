@@ -1,0 +1,250 @@
+"""The tests of the layers once more, inside Debian 11's own Caffe; the scripts that bring it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import REPO
+
+SCRIPTS = REPO / "tests" / "debian11"
+RUN, ROOT = SCRIPTS / "run.sh", SCRIPTS / "root.sh"
+CANNOT = 77  # exit status where the machine gives no right to do it
+
+#: What is about the offline commands and their files, not about what Caffe loads. Every other test
+#: file runs inside Debian 11, new ones included.
+OFFLINE = {
+    *("atomic", "banks", "bins", "caffe_install", "check", "cli", "convert", "debian11", "demo"),
+    *("demo_images", "distance", "evaluate", "formats", "gallery", "index", "nets", "prototxt"),
+    "retrieve",
+}
+
+#: Debian 11's versions, and a program that prints those it finds.
+VERSIONS = {"Python": "3.9", "numpy": "1.19", "protobuf": "3.12", "OpenCV": "4.5", "lmdb": "1.0"}
+PRINT_VERSIONS = """
+import json, platform, shutil, caffe, cv2, google.protobuf, lmdb, numpy
+versions = (platform.python_version(), numpy.__version__, google.protobuf.__version__,
+            cv2.__version__, lmdb.__version__, shutil.which("caffe"), caffe.__file__)
+print(json.dumps(versions))
+"""
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give up rights")
+
+
+def layer_tests() -> list[str]:
+    """The test files that run inside Debian 11, relative to the checkout."""
+    names = {path.stem[len("test_") :]: path for path in (REPO / "tests").glob("test_*.py")}
+    assert set(names) >= OFFLINE  # or the list above names a file that is gone
+    return sorted(f"tests/{path.name}" for name, path in names.items() if name not in OFFLINE)
+
+
+@pytest.fixture
+def debian11(capfd: pytest.CaptureFixture) -> Path:
+    """The folder of the Debian 11 root, which is built first where it is missing."""
+    with subprocess.Popen(
+        [ROOT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            with capfd.disabled():  # shown at once: a build takes minutes
+                print(line, end="", file=sys.stderr, flush=True)
+        folder = process.stdout.read().strip()
+    if process.returncode == CANNOT:
+        pytest.skip("".join(said).strip())
+    assert process.returncode == 0, "".join(said)
+    return Path(folder)
+
+
+def inside(*command: str) -> str:
+    """Run a command inside the root, check that it succeeds, return what it printed."""
+    process = subprocess.run(
+        [RUN, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1800,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    return process.stdout
+
+
+@pytest.mark.usefixtures("debian11")
+def test_the_layers_pass_their_tests(capfd: pytest.CaptureFixture) -> None:
+    found = json.loads(inside("python3", "-c", PRINT_VERSIONS).splitlines()[-1])
+    versions = dict(zip(VERSIONS, found))
+    caffe, pycaffe = found[len(VERSIONS) :]
+    assert {name: ".".join(versions[name].split(".")[:2]) for name in versions} == VERSIONS
+    assert (caffe, pycaffe) == (
+        "/usr/bin/caffe",
+        "/usr/lib/python3/dist-packages/caffe/__init__.py",
+    )
+
+    files = layer_tests()
+    output = inside("python3", "-m", "pytest", "-p", "no:cacheprovider", *files)
+    summary = output.splitlines()[-1].strip("= ")
+    assert re.fullmatch(r"\d+ passed(, \d+ (skipped|warnings?))* in .*", summary), output
+    for file in files:
+        assert re.search(rf"^{file} [.s]*\.", output, re.MULTILINE), f"no test of {file}\n{output}"
+    skipped = re.findall(r"^SKIPPED .*", output, re.MULTILINE)
+    with capfd.disabled():
+        print("\nDebian 11:", ", ".join(f"{name} {versions[name]}" for name in versions))
+        print(f"Debian 11: {summary}", *skipped, sep="\nDebian 11: ")
+
+
+@pytest.mark.usefixtures("debian11")
+def test_root_and_checkout_are_read_only() -> None:
+    names = ("/x", "/usr/x", "/checkout/x", "/tmp/x", "/dev/shm/x")
+    tries = "; ".join(f"touch {name} 2>/dev/null && echo {name}" for name in names)
+    assert inside("sh", "-c", f"{tries}; pwd").split() == ["/tmp/x", "/dev/shm/x", "/checkout"]
+
+
+def test_a_failure_is_passed_on(debian11: Path) -> None:
+    process = subprocess.run([RUN, "sh", "-c", "exit 3"], check=False)
+    assert process.returncode == 3
+
+
+def descendants(pid: int) -> list[int]:
+    """The ids of all processes that `pid` started and they in turn."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    found = [int(child) for child in text.split()]
+    return found + [pid for child in found for pid in descendants(child)]
+
+
+def assert_nothing_stays(pids: list[int], folder: Path) -> None:
+    """Wait at most 10 s for the processes to be gone; no mount may be left in `folder`."""
+    assert pids
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert os.fspath(folder) not in Path("/proc/mounts").read_text()
+
+
+@contextlib.contextmanager
+def started(*command: object, **environment: object) -> Iterator[subprocess.Popen]:
+    """A process whose output is one pipe, and which is killed at the end."""
+    with subprocess.Popen(
+        [str(word) for word in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("wrapper", [(), ("sh", "-c", '"$@"; exit', "sh")])
+def test_nothing_outlives_a_killed_run(debian11: Path, wrapper: tuple[str, ...]) -> None:
+    """Kill the run itself, or the process that called it."""
+    program = "sleep 600 & echo started; sleep 600; exit"
+    with started(*wrapper, RUN, "sh", "-c", program) as process:
+        assert process.stdout.readline() == "started\n"
+        pids = descendants(process.pid)
+    assert_nothing_stays(pids, debian11)
+
+
+def build(cache: Path, site: str) -> contextlib.AbstractContextManager[subprocess.Popen]:
+    """Start root.sh with an empty cache and the Debian site `site` of this machine."""
+    return started(ROOT, SJFT_CACHE=cache, CAFFE_DEBIAN_SITE=site, no_proxy="*")
+
+
+@pytest.fixture
+def silent_site() -> Iterator[str]:
+    """A site that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/debian"
+
+
+@pytest.mark.usefixtures("debian11")
+def test_a_killed_build_leaves_nothing(tmp_path: Path, silent_site: str) -> None:
+    def folders() -> set[Path]:
+        return set(tmp_path.glob("debian11-*/"))
+
+    left: set[Path] = set()
+    for _ in range(2):
+        with build(tmp_path, silent_site) as process:
+            deadline = time.monotonic() + 60
+            while not (new := [f for f in folders() - left if (f / "root/debootstrap").exists()]):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.05)
+            pids = descendants(process.pid)
+        assert_nothing_stays(pids, tmp_path)
+        # the second build swept away what the first one left, and neither has the final name
+        assert folders() == set(new) and ".tmp." in new[0].name
+        left = folders()
+
+
+@pytest.mark.usefixtures("debian11")
+def test_a_site_without_the_suite(tmp_path: Path) -> None:
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0),
+        lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(tmp_path)),
+    )
+    threading.Thread(target=server.serve_forever).start()
+    try:
+        with build(tmp_path / "cache", f"http://127.0.0.1:{server.server_port}") as process:
+            output, _ = process.communicate(timeout=120)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert process.returncode == 1
+    assert "no Debian site could give the suite bullseye; if Debian has moved it" in output
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "rights, said",
+    [
+        (
+            ("--reuid=65534", "--regid=65534", "--clear-groups"),
+            "root.sh: a Debian 11 root needs the user root, for debootstrap and chroot\n",
+        ),
+        (
+            ("--bounding-set=-sys_admin",),
+            "root.sh: a Debian 11 root needs the right to mount and to chroot (CAP_SYS_ADMIN, "
+            "CAP_SYS_CHROOT), which is denied here: unshare: unshare failed: Operation not "
+            "permitted\n",
+        ),
+    ],
+    ids=["not the user root", "no right to mount"],
+)
+def test_a_machine_that_does_not_allow_it(rights: tuple[str, ...], said: str) -> None:
+    # pytest's temporary folders are closed to others
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        for name in ("tests/debian11", "tools/caffe"):
+            shutil.copytree(REPO / name, Path(folder, name))
+        process = subprocess.run(
+            ["setpriv", *rights, "bash", Path(folder, "tests/debian11/run.sh"), "true"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "SJFT_CACHE": f"{folder}/cache"},
+            cwd="/",
+            check=False,
+        )
+        assert (process.returncode, process.stdout) == (CANNOT, said)
+        assert not Path(folder, "cache").exists()
