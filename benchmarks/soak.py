@@ -1,8 +1,9 @@
 """Memory over a long run: a solver fed by JointDataLayer, sampled every few seconds.
 
-Every minute a worker is killed, so that replacing it is part of what must not leak. Prints a table and writes build/benchmarks/soak.json: of the training process
-and of its workers together the anonymous memory (what is theirs alone and cannot be dropped), the
-shared memory of the batches made ahead, and the open files.
+Every minute a worker is killed, so that replacing it is part of what must not leak. Prints a table
+and writes build/benchmarks/soak.json: of the training process and of its workers together the
+anonymous memory (what is theirs alone and cannot be dropped), the shared memory of the batches made
+ahead, and the open files.
 
     python benchmarks/soak.py --minutes 30
 """
