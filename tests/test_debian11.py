@@ -17,9 +17,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from conftest import REPO
+from conftest import REPO, draw_image
+from joint_world import make_world
+from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 
 SCRIPTS = REPO / "tests" / "debian11"
 RUN, ROOT = SCRIPTS / "run.sh", SCRIPTS / "root.sh"
@@ -40,6 +44,26 @@ import json, platform, shutil, caffe, cv2, google.protobuf, lmdb, numpy
 versions = (platform.python_version(), numpy.__version__, google.protobuf.__version__,
             cv2.__version__, lmdb.__version__, shutil.which("caffe"), caffe.__file__)
 print(json.dumps(versions))
+"""
+
+#: Prints, as float32, all tops of some batches of the data bases beside it: first those of lossless
+#: images that are only cropped, then those of JPEGs decoded, if large at reduced size, and resized.
+PRINT_BATCHES = """
+import json, sys
+import numpy as np
+from sjft.batches import JointBatches, TargetBatches
+from sjft.layer_params import parse_joint_data, parse_target_data
+
+joint = {"target": "target_lmdb", "source": "source_lmdb", "neighbours": "neighbours_lmdb"}
+joint = parse_joint_data(json.dumps({**joint, "batch_size": 8, "k0": 4, "crop": 32, "seed": 3}))
+resized = {"target": "jpeg_lmdb", "batch_size": 5, "resize_shorter": [34, 60], "crop": 32}
+resized = parse_target_data(json.dumps(resized), train=True)
+for batches in (JointBatches(joint, rank=1, ranks=2), TargetBatches(resized)):
+    for number in range(12):
+        tops = {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
+        batches.fill(number, tops)
+        for top in tops.values():
+            sys.stdout.buffer.write(top.tobytes())
 """
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give up rights")
@@ -105,6 +129,38 @@ def test_the_layers_pass_their_tests(capfd: pytest.CaptureFixture) -> None:
     with capfd.disabled():
         print("\nDebian 11:", ", ".join(f"{name} {versions[name]}" for name in versions))
         print(f"Debian 11: {summary}", *skipped, sep="\nDebian 11: ")
+
+
+def write_jpegs(path: Path) -> None:
+    with ImageLmdbWriter(str(path)) as writer:
+        for seed in range(15):
+            height, width = 50 + 20 * seed, 61 + 19 * seed
+            grain = np.random.default_rng(seed).integers(-20, 21, (height, width, 3))
+            image = np.clip(draw_image(seed, height, width) + grain, 0, 255).astype(np.uint8)
+            encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60 + 2 * seed])[1]
+            writer.add(encoded_datum(encoded.tobytes(), seed % 3, height, width), seed % 3)
+
+
+@pytest.mark.usefixtures("debian11")
+def test_batches_do_not_depend_on_the_system(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    write_jpegs(tmp_path / "jpeg_lmdb")
+    (tmp_path / "program.py").write_text(PRINT_BATCHES)
+    folder = subprocess.run(["tar", "-cC", tmp_path, "."], stdout=subprocess.PIPE, check=True)
+    unpack = "tar -xC /tmp && cd /tmp && python3 program.py"
+    printed = [
+        subprocess.run(command, cwd=tmp_path, input=data, stdout=subprocess.PIPE, check=True)
+        for command, data in (
+            ([sys.executable, "program.py"], None),
+            ([RUN, "sh", "-c", unpack], folder.stdout),
+        )
+    ]
+    here, there = (np.frombuffer(process.stdout, np.float32) for process in printed)
+    cropped = 12 * (8 * 3 * 32 * 32 + 3 * 4)
+    assert len(here) == len(there) == cropped + 12 * (5 * 3 * 32 * 32 + 5)
+    assert np.array_equal(here[:cropped], there[:cropped])
+    # of other OpenCVs: decoders of JPEG may round another way
+    assert np.abs(here[cropped:] - there[cropped:]).max() <= 2
 
 
 @pytest.mark.usefixtures("debian11")
