@@ -1,0 +1,203 @@
+"""How fast the data layers are: beside Caffe's own, beside plain Python, and beside no data at all.
+
+    python benchmarks/data_layer.py [--rounds 9] [--seconds 3] [--steps 60] [--images DIR] [--json FILE]
+
+All ways read the same LMDBs of JPEG records, 256 x 256 and larger, made below build/benchmarks/ from
+drawn photographs or from the images in DIR: batch 18, crop 224 at random, mirror, mean. In each
+round every way runs for some seconds in a process of its own, in random order; batches that were
+ready before do not count. Shown are medians over the rounds, and of the ratios within each round
+also the 95 % confidence interval. "cores" is how many a way kept busy.
+
+Then a real net takes training steps, fed by JointDataLayer and by DummyData in turn.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import subprocess
+import sys
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import cv2
+import numpy as np
+import photographs
+import ways
+from medians import Median, median_of
+from ways import Way
+
+from sjft.layer_params import cores
+from sjft_tools.command import progress
+
+PROBES = Path(__file__).parent
+NATIVE = "Caffe's Data"
+Results = dict[str, dict[str, list[float]]]  # way -> figure -> one value per round
+
+
+def worker_counts() -> list[int]:
+    """Return 1, 2, 4, ... up to the number of cores, and that number."""
+    return sorted({*(2**i for i in range(cores().bit_length())), cores()})
+
+
+def all_ways(folder: Path) -> dict[str, Way]:
+    """Return the ways to compare, by the names that the table shows."""
+    found = {
+        f"{NATIVE}, prefetch 4": ways.native(folder, 4),
+        f"{NATIVE}, prefetch 16": ways.native(folder, 16),
+        f"{NATIVE}, prefetch 4, batch 72": ways.native(folder, 4, 72),
+        "plain Python loop": ways.loop(folder),
+    }
+    for workers in (0, *worker_counts()):
+        found[f"JointDataLayer, workers {workers}"] = ways.joint(folder, workers)
+        found[f"TargetDataLayer, workers {workers}"] = ways.target(folder, workers)
+    found[alone()] = ways.joint(folder, 0, processes=cores())
+    found["1024 x 768: plain Python loop"] = ways.loop(folder, "large", ways.SHORTER)
+    for workers in (0, cores()):
+        way = ways.target(folder, workers, "large", ways.SHORTER)
+        found[f"1024 x 768: TargetDataLayer, workers {workers}"] = way
+    return found
+
+
+def alone() -> str:
+    """Return the name of the way that shows what the machine can do at most."""
+    return f"JointDataLayer, workers 0, {cores()} processes apart"
+
+
+def run(way: Way, seconds: float) -> dict[str, float]:
+    """Run `way` once; return images per second, and cores busy with it and with other processes."""
+    spec = json.dumps({**way.spec, "seconds": seconds})
+    command = [sys.executable, str(PROBES / "rate_probe.py"), spec]
+    probes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(way.processes)
+    ]
+    found = []
+    for probe in probes:
+        output, errors = probe.communicate()
+        if probe.returncode:
+            raise SystemExit(f"a measurement failed:\n{errors}")
+        found.append(json.loads(output))
+    own = sum(figures["cores"] for figures in found)
+    return {
+        "rate": way.batch_size * sum(figures["batches"] for figures in found),
+        "cores": own,
+        "others": max(0.0, max(figures["all cores"] for figures in found) - own),
+    }
+
+
+def measure_rates(found: dict[str, Way], rounds: int, seconds: float) -> Results:
+    """Return what run() says of every way, once for each round."""
+    results: Results = {name: {"rate": [], "cores": [], "others": []} for name in found}
+    order = random.Random(1)
+    for _ in progress(range(rounds), "images per second", unit="round"):
+        for name in order.sample(list(found), len(found)):
+            for key, value in run(found[name], seconds).items():
+                results[name][key].append(value)
+    return results
+
+
+def measure_training(folder: Path, steps: int) -> dict[str, Any]:
+    """Return the seconds of training steps: see training_probe.py."""
+    print(f"{steps} pairs of training steps ...", file=sys.stderr, flush=True)
+    params = json.dumps(ways.joint_params(folder, None))
+    command = [sys.executable, str(PROBES / "training_probe.py"), params, str(steps)]
+    probe = subprocess.run(command, capture_output=True, text=True, check=False)
+    if probe.returncode:
+        raise SystemExit(f"training failed:\n{probe.stderr}")
+    return json.loads(probe.stdout)
+
+
+def ratios(results: Results) -> dict[str, Median]:
+    """Return the ratios of interest, by what they say."""
+    rates = {name: np.array(result["rate"]) for name, result in results.items()}
+    native = max((n for n in rates if n.startswith(NATIVE)), key=lambda n: median(rates[n]))
+    n, large = cores(), "1024 x 768: "
+    found = {}
+    for layer in ("JointDataLayer", "TargetDataLayer"):
+        full, single = rates[f"{layer}, workers {n}"], rates[f"{layer}, workers 0"]
+        found[f"{layer}, workers {n} / {native} (to reach: 2.5)"] = full / rates[native]
+        found[f"{layer}, workers {n} / ({n} x workers 0) (to reach: 0.9)"] = full / (n * single)
+    single = rates["JointDataLayer, workers 0"]
+    found[f"{alone()} / ({n} x workers 0)"] = rates[alone()] / (n * single)
+    single, plain = (f"{large}{way}" for way in ("TargetDataLayer, workers 0", "plain Python loop"))
+    found[f"{single} / plain Python loop"] = rates[single] / rates[plain]
+    return {name: median_of(ratio) for name, ratio in found.items()}
+
+
+def training_figures(found: dict[str, list[float]]) -> dict[str, Median]:
+    """Return what of a training step the data take, in percent of a step, with DummyData's."""
+    joint, dummy = np.array(found["joint"]), np.array(found["dummy"])
+    waited, took = np.array(found["waited"]), np.array(found["took"])
+    return {
+        "slower than with DummyData (to reach: 1)": median_of(100 * (joint / dummy - 1)),
+        "waiting for the batch": median_of(100 * waited / joint),
+        "waiting and copying": median_of(100 * took / joint),
+    }
+
+
+def show(
+    results: Results,
+    found: dict[str, Median],
+    training: dict[str, list[float]],
+    figures: dict[str, Median],
+) -> None:
+    """Print all figures."""
+    print(f"{'':50}{'images/s':>10}{'cores':>7}{'core ms/image':>15}")
+    for name, result in results.items():
+        rate, busy = median(result["rate"]), median(result["cores"])
+        print(f"{name:50}{rate:10,.0f}{busy:7.2f}{1000 * busy / rate:15.3f}")
+    others = max(max(result["others"]) for result in results.values())
+    print(f"other processes took up to {others:.2f} cores meanwhile")
+    print()
+    for name, ratio in found.items():
+        print(f"{name:86} {ratio.text()}")
+    print()
+    joint, dummy = median(training["joint"]), median(training["dummy"])
+    print(f"a training step of SqueezeNet: {joint:.3f} s, with DummyData {dummy:.3f} s")
+    for name, figure in figures.items():
+        print(f"{name:42} {figure.text()} % of a step")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=3, help="of each way in each round")
+    parser.add_argument("--steps", type=int, default=60, help="pairs of training steps")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="real images to use")
+    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/data_layer.json"))
+    args = parser.parse_args()
+    if args.rounds < 1 or args.seconds <= 0 or args.steps < 1:
+        parser.error("--rounds, --seconds and --steps must be positive")
+    which = "photographs" if args.images is None else f"photographs_{args.images.resolve().name}"
+    folder = Path("build/benchmarks") / which
+    photographs.build(folder, args.images)
+    sizes = {name: photographs.kilobytes(folder, name) for name in photographs.SETS}
+    print(", ".join(f"{name} {size:.0f} kB" for name, size in sizes.items()), "a record")
+    results = measure_rates(all_ways(folder), args.rounds, args.seconds)
+    found = ratios(results)
+    training = measure_training(folder, args.steps)
+    figures = training_figures(training)
+    show(results, found, training, figures)
+    content = {
+        "rounds": args.rounds,
+        "seconds": args.seconds,
+        "kilobytes": sizes,
+        "ways": results,
+        "ratios": {name: ratio._asdict() for name, ratio in found.items()},
+        "training_seconds": training,
+        "training_percent": {name: figure._asdict() for name, figure in figures.items()},
+        "cores": cores(),
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
