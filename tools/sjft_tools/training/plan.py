@@ -1,0 +1,207 @@
+"""What is to be trained, and from where: decided, and all bad input refused, before it starts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from typing import Any, NamedTuple
+
+from sjft.errors import InputError
+from sjft_tools.checks.prototxt import read_message, solver_nets
+from sjft_tools.checks.report import CheckFailed
+from sjft_tools.checks.solver import layer_types, snapshots
+from sjft_tools.pycaffe import import_caffe
+from sjft_tools.training.snapshot_files import IncompleteError, read_model, read_state
+from sjft_tools.training.snapshots import SnapshotFile, snapshot_files
+
+_HDF5_START = b"\x89HDF\r\n\x1a\n"
+
+
+class Plan(NamedTuple):
+    """A run.
+
+    `solver` is the SolverParameter in the file `path`; `prefix` its snapshot_prefix as Caffe
+    completes it; `gpus` are empty for the CPU. The run starts from the first complete one of the
+    solver states `snapshots`, which must be so if `must_resume`, else from the files `weights`. It
+    removes the files `superseded`. `goes_on`: an earlier log is continued; `resumption`: the
+    command that goes on with this run.
+    """
+
+    path: str
+    solver: Any
+    prefix: str
+    gpus: list[int]
+    weights: list[str]
+    snapshots: list[str]
+    must_resume: bool
+    superseded: list[str]
+    goes_on: bool
+    resumption: str
+
+    @property
+    def log(self) -> str:
+        """The file of Caffe's log."""
+        return f"{self.prefix}_train.log"
+
+    @property
+    def csv(self) -> str:
+        """The file of the values that Caffe displays."""
+        return f"{self.prefix}_train.csv"
+
+
+def make_plan(args: argparse.Namespace) -> Plan:
+    """Return what the command's arguments ask for. Raises InputError."""
+    caffe = import_caffe()
+    from caffe.proto import caffe_pb2
+
+    if not hasattr(caffe.SGDSolver, "add_callback") or not hasattr(caffe.Net, "before_forward"):
+        raise InputError(
+            "this Caffe's Python interface has no callbacks, which came with BVLC's Caffe 1.0: "
+            "expected Solver.add_callback and Net.before_forward; use 'caffe train'"
+        )
+    try:
+        solver = read_message(args.solver, caffe_pb2.SolverParameter())
+        _check_folder(solver, args.solver)
+        nets = solver_nets(solver, args.solver, caffe_pb2.NetParameter)
+        layer_types(nets, list(caffe.layer_type_list()))
+    except CheckFailed as failure:
+        raise InputError(f"{failure.problem}: {failure.remedy}") from None
+    if solver.snapshot_format != caffe_pb2.SolverParameter.BINARYPROTO:
+        raise InputError(
+            f"{args.solver} has snapshot_format: HDF5, of which sjft train cannot tell whether it "
+            f"is complete: expected BINARYPROTO; or use 'caffe train'"
+        )
+    prefix = snapshot_prefix(solver, args.solver)
+    weights = _weights(solver, args)
+    for path in weights:
+        _check_weights(path)
+    existing = snapshot_files(prefix)
+    return Plan(
+        path=args.solver,
+        solver=solver,
+        prefix=prefix,
+        gpus=_gpus(caffe, solver, args.gpu),
+        weights=weights,
+        snapshots=_starts(existing, args),
+        must_resume=args.snapshot is not None,
+        superseded=_superseded(existing, prefix, args),
+        goes_on=args.resume or args.snapshot is not None,
+        resumption=_resumption(args),
+    )
+
+
+def snapshot_prefix(solver: Any, path: str) -> str:
+    """Return the snapshot_prefix of the solver in the file `path`, as Caffe completes it."""
+    if not solver.HasField("snapshot_prefix"):
+        return os.path.splitext(path)[0]
+    prefix = str(solver.snapshot_prefix)
+    if os.path.isdir(prefix):
+        return os.path.join(prefix, os.path.splitext(os.path.basename(path))[0])
+    return prefix
+
+
+def working_solver(plan: Plan, working_prefix: str) -> Any:
+    """Return the solver that takes no snapshots by itself, and writes under `working_prefix`."""
+    solver = type(plan.solver)()
+    solver.CopyFrom(plan.solver)
+    solver.snapshot = 0
+    solver.snapshot_after_train = False
+    solver.snapshot_prefix = working_prefix
+    if "weights" in solver.DESCRIPTOR.fields_by_name:
+        solver.ClearField("weights")
+    return solver
+
+
+def _check_folder(solver: Any, path: str) -> None:
+    """Check the folder of the snapshots, in which the log lies even if there are none."""
+    with_snapshots = type(solver)()
+    with_snapshots.CopyFrom(solver)
+    with_snapshots.snapshot_after_train = True
+    snapshots(with_snapshots, path)
+
+
+def _gpus(caffe: Any, solver: Any, gpus: list[int] | None) -> list[int]:
+    """Return the GPUs that were named; without, as 'caffe train' decides."""
+    if gpus is None:
+        on_gpu = solver.HasField("solver_mode") and solver.solver_mode
+        return [solver.device_id] if on_gpu else []
+    if len(gpus) > 1 and not (hasattr(caffe, "has_nccl") and caffe.has_nccl()):
+        raise InputError(
+            f"--gpu names {len(gpus)} GPUs, but this Caffe was built without NCCL: name one GPU, "
+            f"or build Caffe with USE_NCCL"
+        )
+    return gpus
+
+
+def _weights(solver: Any, args: argparse.Namespace) -> list[str]:
+    """Return the files of weights to start from: those given, else those that the solver names."""
+    if args.weights is not None and args.snapshot is not None:
+        raise InputError("--weights and --snapshot exclude each other: a snapshot has its weights")
+    given = [args.weights] if args.weights is not None else list(getattr(solver, "weights", []))
+    if args.snapshot is not None:
+        return []
+    return [path.strip() for paths in given for path in paths.split(",")]
+
+
+def _check_weights(path: str) -> None:
+    """Refuse weights that are missing or cut short. Of HDF5 only the start is looked at."""
+    try:
+        if path.endswith(".h5"):
+            with open(path, "rb") as file:
+                if file.read(len(_HDF5_START)) != _HDF5_START:
+                    raise IncompleteError(f"{path} is not an HDF5 file")
+        elif not any(sizes for _, sizes in read_model(path).layers):
+            raise IncompleteError(f"{path} has layers, but none with weights")
+    except OSError as error:
+        raise InputError(f"the weights {path} cannot be read ({error.strerror})") from None
+    except IncompleteError as error:
+        raise InputError(f"the weights {error}: expected a complete .caffemodel") from None
+
+
+def _starts(existing: list[SnapshotFile], args: argparse.Namespace) -> list[str]:
+    """Return the solver states that the run may go on from, the best first."""
+    if args.snapshot is not None:
+        return [args.snapshot]
+    return [file.path for file in existing if file.is_state] if args.resume else []
+
+
+def _superseded(existing: list[SnapshotFile], prefix: str, args: argparse.Namespace) -> list[str]:
+    """Return the files that would pass for this run's. Raises InputError unless --force is given.
+
+    After --snapshot they are those of later iterations: the next --resume would take the newest.
+    """
+    if args.resume:
+        if args.force:
+            raise InputError("--resume and --force exclude each other: go on, or start anew")
+        return []
+    in_the_way, remedy = existing, "give --resume to go on from the newest"
+    if args.snapshot is not None:
+        iteration = _iteration(args.snapshot)
+        in_the_way = [file for file in existing if file.iteration > iteration]
+        remedy = f"they are later than {args.snapshot}; give --resume to go on from the newest"
+    if in_the_way and not args.force:
+        more = f" and {len(in_the_way) - 1} more" if len(in_the_way) > 1 else ""
+        raise InputError(
+            f"there are snapshots of the snapshot_prefix {prefix!r} ({in_the_way[0].path}{more}): "
+            f"{remedy}, --force to remove them, or change snapshot_prefix"
+        )
+    return [file.path for file in in_the_way]
+
+
+def _iteration(path: str) -> int:
+    if path.endswith(".h5"):
+        raise InputError(f"the snapshot {path} is an HDF5 file: use 'caffe train -snapshot'")
+    try:
+        return read_state(path).iteration
+    except IncompleteError as error:
+        raise InputError(f"the snapshot {error}: expected a complete .solverstate") from None
+
+
+def _resumption(args: argparse.Namespace) -> str:
+    words = ["sjft", "train", args.solver, "--resume"]
+    if args.weights is not None:
+        words += ["--weights", args.weights]
+    if args.gpu is not None:
+        words += ["--gpu", ",".join(map(str, args.gpu))]
+    return shlex.join(words)

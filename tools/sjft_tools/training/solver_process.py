@@ -1,0 +1,178 @@
+"""A process that trains: ``python -m sjft_tools.training.solver_process``, started by the launcher.
+
+Caffe ends the process it runs in when it cannot go on, and while it computes no Python thread runs:
+that is why the progress is shown, and the log kept, by another process. Its standard error is the
+log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+from sjft.errors import InputError
+from sjft.resume import read_schedule, start_at
+from sjft_tools.pycaffe import import_caffe
+from sjft_tools.training.job import Job, Reports
+from sjft_tools.training.several_gpus import join
+from sjft_tools.training.snapshot_files import IncompleteError, read_model
+from sjft_tools.training.snapshots import (
+    Diverged,
+    Shape,
+    TrainingFailed,
+    choose,
+    complete_state,
+    free_bytes,
+    mib,
+    shape_of,
+)
+from sjft_tools.training.table import NetOutputs
+from sjft_tools.training.watch import Stopped, StopRequest, Watch
+
+_PR_SET_PDEATHSIG = 1
+_LISTED = 5
+
+
+def main() -> None:
+    """Train what standard input says."""
+    line = sys.stdin.readline()
+    if not line:
+        return  # the launcher is gone
+    job = Job.from_line(line)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != job.launcher:
+        return
+    faulthandler.enable()
+    reports, stop = Reports(int(sys.argv[1])), StopRequest()
+    try:
+        train(job, reports, stop)
+    except InputError as error:
+        reports.failed(2, str(error))
+    except Diverged as error:
+        reports.diverged(str(error))
+    except TrainingFailed as error:
+        reports.failed(1, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        reports.failed(1, f"{type(error).__name__}: {error}")
+
+
+def train(job: Job, reports: Reports, stop: StopRequest) -> None:
+    """Train. Raises InputError, TrainingFailed, or what a Python layer raises."""
+    caffe = import_caffe()
+    if job.gpus:
+        caffe.set_device(job.gpus[job.rank])
+        caffe.set_mode_gpu()
+    else:
+        caffe.set_mode_cpu()
+    if len(job.gpus) > 1:
+        caffe.set_solver_count(len(job.gpus))
+        caffe.set_solver_rank(job.rank)
+        caffe.set_multiprocess(True)
+    solver = caffe.get_solver(job.solver)
+    shape = shape_of(solver)
+    snapshot = _restore(solver, job, shape, reports)
+    if snapshot is None:
+        _load(solver, job, shape, reports)
+    nccl = join(caffe, solver, job, reports) if len(job.gpus) > 1 else None
+    if job.rank == 0:
+        _lead(solver, job, shape, snapshot, reports, stop)
+    else:
+        solver.step(job.max_iter - solver.iter)
+        reports.finished()
+    del nccl  # it had to live until here
+
+
+def _lead(
+    solver: Any, job: Job, shape: Shape, snapshot: str | None, reports: Reports, stop: StopRequest
+) -> None:
+    """Run the solver that shows, tests and takes snapshots."""
+    room = free_bytes(os.path.dirname(job.prefix) or ".")
+    if room < shape.bytes_needed:
+        reports.notice(
+            f"warning: a snapshot takes about {mib(shape.bytes_needed)}, but only {mib(room)} are "
+            f"free where {job.prefix}_iter_N.caffemodel will be"
+        )
+    for path in job.superseded:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+    reports.started(solver.iter, snapshot, _outputs(solver))
+    sys.stdin.readline()  # until the launcher is ready
+    watch = Watch(solver, job, shape, reports, stop)
+    try:
+        solver.solve()
+        watch.between()
+    except Stopped:
+        reports.stopped(solver.iter)
+    else:
+        reports.finished()
+
+
+def _restore(solver: Any, job: Job, shape: Shape, reports: Reports) -> str | None:
+    """Bring the solver to where the newest complete snapshot was taken; return its path."""
+    if job.must_resume:
+        path = job.snapshots[0]
+        try:
+            complete_state(path, shape)
+        except IncompleteError as error:
+            raise InputError(f"the snapshot {error}: expected a complete one") from None
+    else:
+        chosen = choose(job.snapshots, shape, lambda text: _pass_over(text, job, reports))
+        if chosen is None:
+            return None
+        path = chosen[0]
+    solver.restore(path)
+    start_at(solver, read_schedule(job.solver))
+    return path
+
+
+def _pass_over(text: str, job: Job, reports: Reports) -> None:
+    if job.rank == 0:
+        reports.notice(f"the snapshot {text}: passed over")
+
+
+def _load(solver: Any, job: Job, shape: Shape, reports: Reports) -> None:
+    """Load weights into all nets, and say which layers of the train net they leave as they were."""
+    found: set[str] = set()
+    for path in job.weights:
+        solver.net.copy_from(path)
+        for net in solver.test_nets:
+            net.copy_from(path)
+        if not path.endswith(".h5"):
+            found.update(name for name, sizes in read_model(path).layers if sizes)
+    if not job.weights or any(path.endswith(".h5") for path in job.weights) or job.rank:
+        return
+    wanted = [name for name, sizes in shape.layers if sizes]
+    fresh = [name for name in wanted if name not in found]
+    if fresh == wanted:
+        raise InputError(
+            f"{' and '.join(job.weights)} has no layer of the net: expected one by the name of "
+            f"{', '.join(map(repr, wanted[:_LISTED]))}"
+        )
+    if fresh:
+        more = f" and {len(fresh) - _LISTED} more" if len(fresh) > _LISTED else ""
+        reports.notice(
+            f"{len(wanted) - len(fresh)} of {len(wanted)} layers with weights start from "
+            f"{', '.join(job.weights)}; anew: {', '.join(map(repr, fresh[:_LISTED]))}{more}"
+        )
+
+
+def _outputs(solver: Any) -> NetOutputs:
+    """Return the outputs of the solver's nets, in the order in which Caffe displays them."""
+    nets = [
+        [(name, int(net.blobs[name].count)) for name in net.outputs]
+        for net in (solver.net, *solver.test_nets)
+    ]
+    return NetOutputs(nets[0], nets[1:])
+
+
+if __name__ == "__main__":
+    main()

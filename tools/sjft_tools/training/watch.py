@@ -1,0 +1,124 @@
+"""What happens between the iterations of a solver: snapshots, reports, a look at the loss.
+
+Caffe's solver runs from the first iteration to the last display as under ``caffe train``, and calls
+back here at the start of every iteration and of every pass through a net. A snapshot in mid-run
+waits for the loss of the next iteration, so that none is of weights that have diverged.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+from typing import Any
+
+from sjft_tools.training.job import Job, Reports
+from sjft_tools.training.snapshots import Diverged, Saver, Shape
+
+
+class Stopped(Exception):
+    """Training was asked to stop, and did so between two iterations."""
+
+
+class StopRequest:
+    """Becomes true when the process gets a signal that asks it to end.
+
+    Python calls a signal's handler as soon as Caffe next calls into Python.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in self.SIGNALS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._asked = True
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+
+class Watch:
+    """Watches pycaffe's `solver` through its callbacks; `start` is its first iteration."""
+
+    def __init__(
+        self, solver: Any, job: Job, shape: Shape, reports: Reports, stop: StopRequest
+    ) -> None:
+        self._solver = solver
+        self._job = job
+        self._reports = reports
+        self._stop = stop
+        self._saver = Saver(solver, shape, job.prefix, job.working_prefix)
+        self._bytes_needed = shape.bytes_needed
+        self._seen = self._saved = solver.iter
+        net = solver.net
+        self._losses = [
+            (net._blobs[i], weight) for i, weight in enumerate(net._blob_loss_weights) if weight
+        ]
+        self._passes = 0
+        self._loss_sum = self._loss = 0.0
+        solver.add_callback(self._start_iteration, self._end_gradients)
+        net.before_forward(self._before_train_layer)
+        for test_net in solver.test_nets:
+            test_net.before_forward(self._before_test_layer)
+
+    def between(self) -> None:
+        """Do what is due between two iterations. Raises Stopped, TrainingFailed."""
+        done = self._solver.iter
+        if done != self._seen:
+            self._seen = done
+            self._reports.iteration(done, self._loss)
+            if self._is_due(done):
+                self._write()
+        if self._stop and not self._saver.is_waiting and done != self._saved:
+            self._write()
+        if self._saver.is_waiting and (self._stop or done >= self._job.max_iter):
+            self._publish()
+        if self._stop:
+            raise Stopped
+
+    def _is_due(self, done: int) -> bool:
+        if self._job.snapshot and done % self._job.snapshot == 0:
+            return True
+        return done == self._job.max_iter and self._job.snapshot_after_train
+
+    def _write(self) -> None:
+        self._reports.saving(self._seen, self._bytes_needed)
+        self._saver.write()
+
+    def _publish(self) -> None:
+        self._saver.publish()
+        self._saved = self._seen
+        self._reports.saved(self._seen)
+
+    def _start_iteration(self) -> None:
+        self.between()
+        self._passes, self._loss_sum = 0, 0.0
+
+    def _before_train_layer(self, layer: int) -> None:
+        if layer != 0:
+            return
+        if self._solver.iter >= self._job.max_iter:
+            self.between()  # the pass of the last display
+        elif self._passes:
+            self._add_loss()
+        self._passes += 1
+
+    def _before_test_layer(self, layer: int) -> None:
+        if layer == 0:
+            self.between()
+
+    def _end_gradients(self) -> None:
+        self._add_loss()
+        self._loss = self._loss_sum / self._passes
+        if not math.isfinite(self._loss):
+            raise Diverged(
+                f"the loss of iteration {self._solver.iter} is not finite ({self._loss})"
+            )
+        if self._saver.is_waiting:
+            self._publish()  # its weights give a finite loss
+
+    def _add_loss(self) -> None:
+        for blob, weight in self._losses:
+            self._loss_sum += weight * float(blob.data.sum(dtype="float64"))
