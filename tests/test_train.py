@@ -141,6 +141,22 @@ def test_goes_on_from_a_snapshot_of_caffe_train(
     assert_same_values(table(tmp_path), {key: expected[key] for key in expected if key[0] >= 15})
 
 
+def test_goes_on_after_the_folder_was_moved(
+    world: World, tmp_path: Path, by_caffe: tuple[Path, str]
+) -> None:
+    write_job(tmp_path, world, snapshot_prefix='"moved/x"')
+    (tmp_path / "moved").mkdir()
+    for path in by_caffe[0].glob("x_iter_15.*"):  # their model is x_iter_15.caffemodel
+        shutil.copy(path, tmp_path / "moved")
+    words = train(tmp_path, "--resume")
+    assert "goes on after iteration 15, from moved/x_iter_15.solverstate" in words
+    assert (
+        snapshots(tmp_path / "moved")["x_iter_20.caffemodel"]
+        == snapshots(by_caffe[0])["x_iter_20.caffemodel"]
+    )
+    assert sorted(os.listdir(tmp_path / "moved"))[0] == "x_iter_15.caffemodel"
+
+
 def test_caffe_train_goes_on_from_ours(
     world: World, tmp_path: Path, by_caffe: tuple[Path, str]
 ) -> None:

@@ -274,7 +274,9 @@ def test_weights_in_the_formats_of_before_2015(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["x_iter_300.caffemodel", "a" * 5000, "folder/x_iter_300.caffemodel"]
+    "name",
+    ["x_iter_300.caffemodel", "a" * 5000, "folder/x_iter_300.caffemodel"],
+    ids=["shorter", "longer", "same"],
 )
 def test_a_state_is_copied_with_another_name_of_its_model(tmp_path: Path, name: str) -> None:
     from caffe.proto import caffe_pb2

@@ -54,7 +54,7 @@ class Launcher:
         self._screen = screen
         self._record = record
         self._processes: list[SolverProcess] = []
-        self._said: signal.Signals | None = None
+        self._has_said = False
         self.asked: signal.Signals | None = None
 
     def run(self) -> int:
@@ -109,9 +109,8 @@ class Launcher:
             selector.select(_WAIT_S)
         time.sleep(_REST_S)
         self._record.tick()
-        if self.asked is not self._said and self._record.iteration is not None:
-            self._said = self.asked
-            assert self.asked is not None
+        if self.asked is not None and not self._has_said and self._record.iteration is not None:
+            self._has_said = True
             self._screen.say(
                 f"{self.asked.name}: leaves after this iteration and a snapshot; one more signal "
                 f"ends it at once"

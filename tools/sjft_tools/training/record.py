@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from typing import Any
@@ -72,7 +73,7 @@ class Record:
 
     def note_in_log(self, text: str) -> None:
         """Write a sentence of ours into the log."""
-        self._log.write(f"{_OURS}{text}\n".encode())
+        self._log.write(os.fsencode(f"{_OURS}{text}\n"))
 
     def close(self) -> None:
         """Write what is left to be written."""

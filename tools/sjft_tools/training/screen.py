@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import re
 import sys
 import time
@@ -21,16 +21,13 @@ _NUMBER = re.compile(r"\d[\d.]*")
 class _Stderr:
     """Standard error, as long as somebody takes it: training outlives its terminal."""
 
-    def __init__(self) -> None:
-        self._works = True
-
     def write(self, text: str) -> None:
-        if self._works:
-            try:
-                sys.stderr.write(text)
-                sys.stderr.flush()
-            except OSError:
-                self._works = False
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            # for good, and so that what is left in the buffer does not fail again at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
     def flush(self) -> None:
         pass  # write does
@@ -47,6 +44,7 @@ class Screen:
         self._stderr = _Stderr()
         self._is_terminal = sys.stderr.isatty()
         self._bar: Any = None
+        self._ticked = 0.0
         self._shown: dict[str, float] = {}
         self._values = {"loss": "?"}  # first of all
 
@@ -97,12 +95,13 @@ class Screen:
 
     def tick(self) -> None:
         """Let the time on the bar go on while nothing else happens."""
-        if self._bar is not None and self._is_terminal:
+        now = time.monotonic()
+        if self._bar is not None and self._is_terminal and now - self._ticked >= _INTERVAL_S:
+            self._ticked = now
             self._bar.refresh()
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self._bar is not None:
-            with contextlib.suppress(OSError):
-                self._bar.close()
+            self._bar.close()
             self._bar = None

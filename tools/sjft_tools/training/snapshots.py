@@ -130,7 +130,8 @@ def choose(
 def complete_state(path: str, shape: Shape) -> State:
     """Return what the solver state `path` holds if it and its model are complete.
 
-    Raises IncompleteError if they are not, InputError if it is of another net or solver.
+    Its model is the file that it names; if there is none, the one beside it, as after a move.
+    Raises IncompleteError if they are not complete, InputError if it is of another net or solver.
     """
     state = read_state(path)
     if not shape.is_history(state.history):
@@ -141,6 +142,9 @@ def complete_state(path: str, shape: Shape) -> State:
             f"{sum(shape.learnable) * (shape.histories or 1)}; give another snapshot_prefix, or "
             f"--force without --resume to remove it and start anew"
         )
+    beside = path[: -len(STATE)] + MODEL if path.endswith(STATE) else state.learned_net
+    if not os.path.exists(state.learned_net) and os.path.exists(beside):
+        state = state._replace(learned_net=beside)
     try:
         model = read_model(state.learned_net)
     except IncompleteError as error:

@@ -21,8 +21,9 @@ from sjft.resume import read_schedule, start_at
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.training.job import Job, Reports
 from sjft_tools.training.several_gpus import join
-from sjft_tools.training.snapshot_files import IncompleteError, read_model
+from sjft_tools.training.snapshot_files import IncompleteError, copy_state, read_model, read_state
 from sjft_tools.training.snapshots import (
+    STATE,
     Diverged,
     Shape,
     TrainingFailed,
@@ -121,15 +122,21 @@ def _restore(solver: Any, job: Job, shape: Shape, reports: Reports) -> str | Non
     if job.must_resume:
         path = job.snapshots[0]
         try:
-            complete_state(path, shape)
+            state = complete_state(path, shape)
         except IncompleteError as error:
             raise InputError(f"the snapshot {error}: expected a complete one") from None
     else:
         chosen = choose(job.snapshots, shape, lambda text: _pass_over(text, job, reports))
         if chosen is None:
             return None
-        path = chosen[0]
-    solver.restore(path)
+        path, state = chosen
+    if read_state(path).learned_net == state.learned_net:
+        solver.restore(path)
+    else:  # Caffe finds the model by the name in the state
+        renamed = f"{job.working_prefix}_{job.rank}{STATE}"
+        copy_state(path, renamed, state.learned_net)
+        solver.restore(renamed)
+        os.remove(renamed)
     start_at(solver, read_schedule(job.solver))
     return path
 
