@@ -34,7 +34,7 @@ from sjft.layer_params import cores
 from sjft_tools.command import progress
 
 PROBES = Path(__file__).parent
-NATIVE = "Caffe's Data"
+NATIVE, LOOP, LARGE = "Caffe's Data", "plain Python loop", "1024 x 768: "
 Results = dict[str, dict[str, list[float]]]  # way -> figure -> one value per round
 
 
@@ -49,16 +49,16 @@ def all_ways(folder: Path) -> dict[str, Way]:
         f"{NATIVE}, prefetch 4": ways.native(folder, 4),
         f"{NATIVE}, prefetch 16": ways.native(folder, 16),
         f"{NATIVE}, prefetch 4, batch 72": ways.native(folder, 4, 72),
-        "plain Python loop": ways.loop(folder),
+        LOOP: ways.loop(folder),
     }
     for workers in (0, *worker_counts()):
         found[f"JointDataLayer, workers {workers}"] = ways.joint(folder, workers)
         found[f"TargetDataLayer, workers {workers}"] = ways.target(folder, workers)
     found[alone()] = ways.joint(folder, 0, processes=cores())
-    found["1024 x 768: plain Python loop"] = ways.loop(folder, "large", ways.SHORTER)
+    found[LARGE + LOOP] = ways.loop(folder, "large", ways.SHORTER)
     for workers in (0, cores()):
         way = ways.target(folder, workers, "large", ways.SHORTER)
-        found[f"1024 x 768: TargetDataLayer, workers {workers}"] = way
+        found[f"{LARGE}TargetDataLayer, workers {workers}"] = way
     return found
 
 
@@ -115,16 +115,17 @@ def ratios(results: Results) -> dict[str, Median]:
     """Return the ratios of interest, by what they say."""
     rates = {name: np.array(result["rate"]) for name, result in results.items()}
     native = max((n for n in rates if n.startswith(NATIVE)), key=lambda n: median(rates[n]))
-    n, large = cores(), "1024 x 768: "
+    n = cores()
     found = {}
     for layer in ("JointDataLayer", "TargetDataLayer"):
-        full, single = rates[f"{layer}, workers {n}"], rates[f"{layer}, workers 0"]
-        found[f"{layer}, workers {n} / {native} (to reach: 2.5)"] = full / rates[native]
-        found[f"{layer}, workers {n} / ({n} x workers 0) (to reach: 0.9)"] = full / (n * single)
-    single = rates["JointDataLayer, workers 0"]
-    found[f"{alone()} / ({n} x workers 0)"] = rates[alone()] / (n * single)
-    single, plain = (f"{large}{way}" for way in ("TargetDataLayer, workers 0", "plain Python loop"))
-    found[f"{single} / plain Python loop"] = rates[single] / rates[plain]
+        full, none = f"{layer}, workers {n}", f"{layer}, workers 0"
+        found[f"{full} / {native} (to reach: 2.5)"] = rates[full] / rates[native]
+        found[f"{full} / ({n} x workers 0) (to reach: 0.9)"] = rates[full] / (n * rates[none])
+        found[f"{full} / ({n} x {LOOP})"] = rates[full] / (n * rates[LOOP])
+    none = "JointDataLayer, workers 0"
+    found[f"{alone()} / ({n} x workers 0)"] = rates[alone()] / (n * rates[none])
+    none = f"{LARGE}TargetDataLayer, workers 0"
+    found[f"{none} / {LOOP}"] = rates[none] / rates[LARGE + LOOP]
     return {name: median_of(ratio) for name, ratio in found.items()}
 
 
@@ -154,7 +155,7 @@ def show(
     print(f"other processes took up to {others:.2f} cores meanwhile")
     print()
     for name, ratio in found.items():
-        print(f"{name:86} {ratio.text()}")
+        print(f"{name:82} {ratio.text()}")
     print()
     joint, dummy = median(training["joint"]), median(training["dummy"])
     print(f"a training step of SqueezeNet: {joint:.3f} s, with DummyData {dummy:.3f} s")

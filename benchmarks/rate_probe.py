@@ -62,7 +62,7 @@ def loop_batches(
     def make() -> None:
         for i in range(batch_size):
             datum.ParseFromString(next(stream))
-            image = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR)
+            image: Any = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR)
             if resize_shorter is not None:
                 scale = resize_shorter / min(image.shape[:2])
                 size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
@@ -72,7 +72,8 @@ def loop_batches(
             image = image[top : top + crop, left : left + crop]
             if rng.random() < 0.5:
                 image = image[:, ::-1]
-            data[i] = image.transpose(2, 0, 1) - means
+            data[i] = image.transpose(2, 0, 1)
+            data[i] -= means
             labels[i] = datum.label
 
     return make
@@ -92,7 +93,8 @@ def processor_seconds() -> np.ndarray:
 def main() -> None:
     way = json.loads(sys.argv[1])
     seconds = way.pop("seconds")
-    take = {"net": net_batches, "loop": loop_batches}[way.pop("kind")](**way)
+    kinds: dict[str, Callable[..., Any]] = {"net": net_batches, "loop": loop_batches}
+    take = kinds[way.pop("kind")](**way)
     begin, batches = time.perf_counter(), 0
     while time.perf_counter() - begin < WARM_UP_S or batches < WARM_UP_BATCHES:
         take()
