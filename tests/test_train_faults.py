@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from joint_world import World, make_world
+from sjft_tools.training.snapshot_files import read_model, read_state
 from sjft_tools.training.snapshots import Shape, choose
 from test_layers import BODY, children, is_alive
 from train_job import (
@@ -63,16 +64,22 @@ def shape(finished: Path) -> Shape:
     return Shape(*ast.literal_eval(output.stdout))
 
 
+@pytest.fixture(scope="module")
+def by_caffe(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The long job as ``caffe train`` does it: the folder, and its log."""
+    folder = write_job(tmp_path_factory.mktemp("caffe"), world, **LONG)
+    return folder, caffe_reference(folder)
+
+
 def descendants(pid: int) -> list[int]:
     found = children(pid)
     return found + [below for child in found for below in descendants(child)]
 
 
 def test_killed_at_random_moments_and_started_by_the_same_command(
-    world: World, tmp_path: Path
+    world: World, tmp_path: Path, by_caffe: tuple[Path, str]
 ) -> None:
-    theirs = write_job(tmp_path / "theirs", world, **LONG)
-    log = caffe_reference(theirs)
+    theirs, log = by_caffe
     ours = write_job(tmp_path / "ours", world, **LONG)
     generator = random.Random(1)
     killed = 0
@@ -101,6 +108,21 @@ def test_killed_at_random_moments_and_started_by_the_same_command(
     assert snapshots(ours) == snapshots(theirs)
     assert_same_values(table(ours), displayed(log))
     assert not debris(ours)
+
+
+def test_no_snapshot_is_ahead_of_the_values(
+    world: World, tmp_path: Path, by_caffe: tuple[Path, str]
+) -> None:
+    write_job(tmp_path, world, **LONG)
+    process = start(tmp_path)
+    wait_until(has_trained(tmp_path, 30), process, tmp_path)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # for the process that trains to run ahead
+    process.kill()
+    process.wait()
+    train(tmp_path, "--resume")
+    assert snapshots(tmp_path) == snapshots(by_caffe[0])
+    assert_same_values(table(tmp_path), displayed(by_caffe[1]))
 
 
 def test_the_process_that_trains_is_killed(world: World, tmp_path: Path) -> None:
@@ -213,13 +235,14 @@ def test_snapshots_with_a_wrong_model_are_passed_over(
     assert "x_iter_20.solverstate is of another net or type of solver: it keeps 6 blobs" in words
 
 
-def test_no_room_for_a_snapshot(world: World, tmp_path: Path) -> None:
-    """On a file system of its own, which is full when the third snapshot is taken."""
+@pytest.mark.parametrize("size, is_foreseen", [("256k", False), ("96k", True)])
+def test_no_room_for_a_snapshot(world: World, tmp_path: Path, size: str, is_foreseen: bool) -> None:
+    """On a file system of its own, which is full when the third snapshot is taken, or the first."""
     write_job(tmp_path, world, snapshot_prefix='"small/x"', snapshot=2)
     command = (
-        "mkdir small && mount -t tmpfs -o size=256k none small && "
+        f"mkdir small && mount -t tmpfs -o size={size} none small && "
         f"{sys.executable} -m sjft_tools.cli train solver.prototxt; "
-        "echo status $?; ls -A small; cp small/x_iter_* .; dd if=small/x_train.csv 2>/dev/null"
+        "echo status $?; ls -A small; cp small/x_iter_* ."
     )
     try:
         process = subprocess.run(
@@ -236,6 +259,7 @@ def test_no_room_for_a_snapshot(world: World, tmp_path: Path) -> None:
     words = process.stdout
     if "unshare" in words or "mount:" in words:
         pytest.skip(f"no file system can be mounted here: {words.splitlines()[0]}")
+    assert ("warning: a snapshot takes about 0.1 MiB, but only" in words) == is_foreseen
     check_no_room(words, tmp_path, "small/")
 
 
@@ -256,6 +280,9 @@ def check_no_room(words: str, folder: Path, place: str) -> None:
         f"x_iter_{i}.{s}" for i in range(2, last + 1, 2) for s in ("caffemodel", "solverstate")
     ]
     assert sorted(names) == sorted(expected)
+    for name in names:
+        read = read_state if name.endswith("solverstate") else read_model
+        read(str(folder / name))  # complete
 
 
 def test_files_may_not_become_as_large_as_a_snapshot(world: World, tmp_path: Path) -> None:

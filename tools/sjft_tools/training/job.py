@@ -1,8 +1,8 @@
 """What the launcher and a process that trains tell each other.
 
-The launcher writes one line, the Job, to the process's standard input, and another one when the
-process has started and may go on. The process writes lines to a pipe, whose descriptor is its
-argument: JSON lists, a name and what belongs to it, as the methods of Reports list them.
+The launcher writes a line, the Job, to the process's standard input. The process writes lines to a
+pipe, whose descriptor is its argument: JSON lists, a name and what belongs to it, as the methods of
+Reports list them. The launcher answers some by one more line, before which the process waits.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import sys
 from typing import TextIO
 
 from sjft_tools.training.table import NetOutputs
@@ -50,6 +51,10 @@ class Job:
         return cls(**json.loads(line))
 
 
+#: Reports that are answered.
+ANSWERED = ("started", "written")
+
+
 class Reports:
     """The process's end of the pipe."""
 
@@ -59,13 +64,18 @@ class Reports:
     def _send(self, *message: object) -> None:
         self._pipe.write(json.dumps(message) + "\n")
 
+    def _wait(self) -> None:
+        if not sys.stdin.readline():
+            raise BrokenPipeError("the launcher is gone")
+
     def notice(self, text: str) -> None:
         """Something the user should read."""
         self._send("notice", text)
 
     def started(self, iteration: int, snapshot: str | None, outputs: NetOutputs) -> None:
-        """Training begins with `iteration`, from the state `snapshot` or anew."""
+        """Training begins with `iteration`, from the state `snapshot` or anew; waits."""
         self._send("started", iteration, snapshot, *outputs)
+        self._wait()
 
     def iteration(self, done: int, loss: float) -> None:
         """The number of iterations that are done, and the loss of the last, before smoothing."""
@@ -75,8 +85,13 @@ class Reports:
         """A snapshot is being taken, for which so many bytes are needed."""
         self._send("saving", iteration, needed)
 
+    def written(self, iteration: int) -> None:
+        """All of it is on the disk; waits until all that was displayed before is, too."""
+        self._send("written", iteration)
+        self._wait()
+
     def saved(self, iteration: int) -> None:
-        """It is complete."""
+        """It has its final names."""
         self._send("saved", iteration)
 
     def nccl_id(self, text: str) -> None:

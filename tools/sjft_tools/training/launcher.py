@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from sjft.errors import InputError
 from sjft_tools.training.endings import Ending, ending
-from sjft_tools.training.job import Job
+from sjft_tools.training.job import ANSWERED, Job
 from sjft_tools.training.plan import Plan, working_solver
 from sjft_tools.training.processes import SolverProcess
 from sjft_tools.training.record import Record
@@ -125,7 +125,7 @@ class Launcher:
                     other.tell(f"{values[0]}\n")
             elif rank == 0 or name in ("failed", "diverged"):
                 self._record.take_report(name, values)
-                if name == "started":
+                if name in ANSWERED:
                     process.tell("go on\n")
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 _LONGEST_DELAY_BYTES = 16 << 20
@@ -33,6 +34,11 @@ class PatientFile:
         except OSError as error:
             self.trouble = error.strerror
             self._waiting = self._waiting[:_LONGEST_DELAY_BYTES]
+
+    def sync(self) -> None:
+        """Bring to the disk what was written, as far as it takes it."""
+        with contextlib.suppress(OSError):
+            os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Try a last time, and close."""

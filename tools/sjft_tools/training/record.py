@@ -22,7 +22,7 @@ class Record:
     """The record of one run.
 
     `iteration`: how many are done, None until training begins; `newest`: the newest snapshot's
-    state, None if there is none; `saving`: iteration and bytes of the snapshot that is being taken;
+    state, None if there is none; `saving`: iteration and bytes of a snapshot being written;
     `end`: the last report, (name, values), once the leading process has made it; `tail`: the last
     lines of the log.
     """
@@ -119,6 +119,11 @@ class Record:
     def _on_saving(self, iteration: int, needed: int) -> None:
         self.saving = iteration, needed
 
-    def _on_saved(self, iteration: int) -> None:
+    def _on_written(self, iteration: int) -> None:
         self.saving = None
+        if self._table is not None:  # a run that goes on from this snapshot keeps these rows
+            self._table.flush_before(iteration)
+            self._table.file.sync()
+
+    def _on_saved(self, iteration: int) -> None:
         self.newest = snapshot_path(self._plan.prefix, iteration, STATE)

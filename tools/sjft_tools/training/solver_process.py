@@ -106,7 +106,6 @@ def _lead(
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
     reports.started(solver.iter, snapshot, _outputs(solver))
-    sys.stdin.readline()  # until the launcher is ready
     watch = Watch(solver, job, shape, reports, stop)
     try:
         solver.solve()

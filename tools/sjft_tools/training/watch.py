@@ -86,6 +86,7 @@ class Watch:
     def _write(self) -> None:
         self._reports.saving(self._seen, self._bytes_needed)
         self._saver.write()
+        self._reports.written(self._seen)
 
     def _publish(self) -> None:
         self._saver.publish()
