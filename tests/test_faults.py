@@ -20,6 +20,7 @@ from conftest import draw_image, write_image_lmdb
 from joint_world import TARGETS, World, make_world
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.layers import JointDataLayer
 from sjft.prefetch import PrefetchedStream, open_stream
@@ -47,14 +48,14 @@ def blank(batches: JointBatches | TargetBatches) -> dict[str, np.ndarray]:
     return {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
 
 
-def put(path: str, key: str) -> None:
+def put(path: str, key: str, size: int = 11) -> None:
     """Write a record into an LMDB, from another process: this one may have it open."""
     program = (
         "import lmdb, sys; env = lmdb.open(sys.argv[1], map_size=1 << 28)\n"
         "with env.begin(write=True) as transaction: "
-        "assert transaction.put(sys.argv[2].encode(), b'other bytes')"
+        "assert transaction.put(sys.argv[2].encode(), bytes(int(sys.argv[3])))"
     )
-    subprocess.run([sys.executable, "-c", program, path, key], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, path, key, str(size)], check=True, timeout=60)
 
 
 def trained(solver_file: Path, kill_every: int | None) -> tuple[list[bytes], int]:
@@ -141,7 +142,26 @@ def test_an_lmdb_replaced_in_mid_run_is_noticed_by_the_next_worker(
         JointBatches(params)
 
 
-def test_an_lmdb_changed_in_place_is_noticed(world: World) -> None:
+@pytest.mark.parametrize("which", ["target", "source"])
+@pytest.mark.parametrize("size", [11, 1 << 25], ids=["small", "grown"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_lmdb_changed_in_place_is_noticed(
+    world: World, which: str, size: int, workers: int
+) -> None:
+    """One committed write, of a record that nobody reads, after the workers have read batches."""
+    params = parse_joint_data(world.param_str(workers=workers))
+    batches = JointBatches(params)
+    stream = open_stream(batches, params.prefetch)
+    for _ in range(10):
+        stream.next_into(blank(batches))
+    put(getattr(world, which), "zzz", size)
+    with pytest.raises(InputError, match=f"the {which} LMDB .* was replaced or changed while it"):
+        for _ in range(10):
+            stream.next_into(blank(batches))
+    stream.close()
+
+
+def test_an_lmdb_changed_before_the_workers_open_it_is_noticed(world: World) -> None:
     params = parse_joint_data(world.param_str(workers=1))
     batches = JointBatches(params)
     put(world.source, "0000000005")
@@ -149,6 +169,38 @@ def test_an_lmdb_changed_in_place_is_noticed(world: World) -> None:
     with pytest.raises(InputError, match=r"the source LMDB .* was replaced or changed while"):
         for _ in range(10):
             stream.next_into(blank(batches))
+
+
+@pytest.mark.parametrize("read_before", [0, 5])
+def test_an_lmdb_changed_while_all_of_it_is_read(world: World, read_before: int) -> None:
+    """The last record is as it was: what is noticed is the write, at the end if not before."""
+    values = (images := ImageLmdb(world.source)).values()
+    for _ in range(read_before):
+        next(values)
+    put(world.source, "0000000005")
+    with pytest.raises(InputError, match=r"LMDB .* was replaced or changed while it was in use"):
+        list(values)
+    images.close()
+
+
+def test_relative_paths_outlive_a_change_of_folder(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that takes another's place opens the LMDBs after the program's os.chdir."""
+    monkeypatch.chdir(Path(world.target).parent)
+    keys = {name: Path(getattr(world, name)).name for name in ("target", "source", "neighbours")}
+    params = parse_joint_data(world.param_str(workers=1, **keys))
+    batches = JointBatches(params)
+    stream = open_stream(batches, params.prefetch)
+    stream.next_into(blank(batches))
+    monkeypatch.chdir(tmp_path)
+    os.kill(workers_of(stream)[0], signal.SIGKILL)
+    for _ in range(10):
+        stream.next_into(blank(batches))
+    stream.close()
+    put(world.target, "zzz")
+    with pytest.raises(InputError, match="the target LMDB target_lmdb was replaced or changed"):
+        batches.fill(0, blank(batches))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

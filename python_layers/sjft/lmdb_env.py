@@ -31,34 +31,36 @@ def _data_file(path: str) -> str:
     return os.path.join(path, "data.mdb")
 
 
-def env_identity(path: str) -> tuple[int, int]:
-    """Return what tells the LMDB in the folder `path` from one that is put in its place."""
-    status = os.stat(_data_file(path))
+def env_identity(folder: str) -> tuple[int, int]:
+    """Return what tells the LMDB in `folder` from one that is put in its place."""
+    status = os.stat(_data_file(folder))
     return status.st_dev, status.st_ino
 
 
-def open_env(path: str, role: str) -> lmdb.Environment:
+def open_env(path: str, role: str, folder: str | None = None) -> lmdb.Environment:
     """Open the LMDB in the folder `path` read-only, without lock files, for this process.
 
-    `role` ("source") names it in messages. Give it back with close_env. Raises InputError if it is
+    `role` ("source") and `path` name it in messages; `folder` is where it lies, if that is not
+    `path` seen from the current folder. Give it back with close_env. Raises InputError if it is
     missing, is not an LMDB, or is truncated: reading past the end of a truncated file would end the
     process with SIGBUS.
     """
-    data = _data_file(path)
+    folder = path if folder is None else folder
+    data = _data_file(folder)
     if not os.path.isfile(data):
         raise InputError(f"the {role} LMDB {path} does not exist: expected a folder with data.mdb")
     _forget_parent()
     status = os.stat(data)
     if not status.st_size:  # of which LMDB says "Bad file descriptor"
         raise InputError(f"the {role} LMDB {path} is truncated: data.mdb has 0 bytes")
-    identity = env_identity(path)
+    identity = env_identity(folder)
     if identity in _shared:
         env, users = _shared[identity]
         _shared[identity] = (env, users + 1)
         return env
     try:
         # lock=False: nothing here writes; read-only file systems and killed readers do no harm
-        env = lmdb.open(path, readonly=True, lock=False, readahead=False, max_dbs=0)
+        env = lmdb.open(folder, readonly=True, lock=False, readahead=False, max_dbs=0)
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     except lmdb.Error as error:
         raise InputError(f"the {role} LMDB {path} cannot be opened: {error}") from None

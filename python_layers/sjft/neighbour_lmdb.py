@@ -58,7 +58,7 @@ class NeighbourLmdb(RecordLmdb):
         Without it a pass over all records waits for each page of 4 KiB alone: LMDBs are opened for
         random access. `sjft retrieve` writes the records, all of one size, in their order.
         """
-        with open(os.path.join(self.path, "data.mdb"), "rb", buffering=0) as file:
+        with open(os.path.join(self.folder, "data.mdb"), "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             first, end = (size * i // self.count for i in (start, stop))
             file.seek(first)

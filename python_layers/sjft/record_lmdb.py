@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -22,11 +23,12 @@ KEY_FORMAT = "%010d"
 class RecordLmdb:
     """A folder with ``data.mdb`` and ``sjft.json``; record i is the i-th in key order, from 0.
 
-    Attributes: `path`; `role`, how messages name it; `count`, the number of records; `info`, the
-    content of the side file.
+    Attributes: `path` and `role`, how messages name it; `folder`, the same path from the root, so
+    that it stays the same when the process changes its current folder; `count`, the number of
+    records; `info`, the content of the side file.
 
     An instance made before a fork may be used after it: the LMDB itself is opened anew in every
-    process that reads records.
+    process that reads records. Every read makes sure that nobody has written since the first one.
     """
 
     def __init__(self, path: str, role: str, file_format: str) -> None:
@@ -37,9 +39,11 @@ class RecordLmdb:
         """
         self.path = path
         self.role = role
+        self.folder = os.path.abspath(path)
         self._env: lmdb.Environment | None = None
         self._pid = 0
-        self._identity: tuple[int, ...] | None = None
+        self._identity: tuple[int, int] | None = None
+        self._txnid = 0  # number of the last transaction that wrote
         entries = self._environment().stat()["entries"]
         if entries == 0:
             raise InputError(f"the {role} LMDB {path} is empty: expected at least one record")
@@ -56,26 +60,45 @@ class RecordLmdb:
 
     def _environment(self) -> lmdb.Environment:
         if self._env is None or self._pid != os.getpid():
-            self._env = open_env(self.path, self.role)
+            self._env = open_env(self.path, self.role, self.folder)
             self._pid = os.getpid()
             self._check_unchanged(self._env)
         return self._env
 
     def _check_unchanged(self, env: lmdb.Environment) -> None:
         """Refuse another LMDB that was put in this one's place, which a new process would read."""
-        identity = (*env_identity(self.path), env.info()["last_txnid"])
+        identity, txnid = env_identity(self.folder), env.info()["last_txnid"]
         if self._identity is None:
-            self._identity = identity
-        elif self._identity != identity:
+            self._identity, self._txnid = identity, txnid
+        elif (self._identity, self._txnid) != (identity, txnid):
+            raise self._changed()
+
+    def _changed(self) -> InputError:
+        return InputError(
+            f"the {self.role} LMDB {self.path} was replaced or changed while it was in use: "
+            f"expected it unchanged until the end of the run"
+        )
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction]:
+        """A transaction in which to read what was there at the first opening, or an InputError."""
+        try:
+            with self._environment().begin() as transaction:
+                if transaction.id() != self._txnid:  # one sees the newest state of the file
+                    raise self._changed()
+                yield transaction
+        except lmdb.MapResizedError:  # it grew
+            raise self._changed() from None
+        except lmdb.Error as error:
             raise InputError(
-                f"the {self.role} LMDB {self.path} was replaced or changed while it was in use: "
-                f"expected it unchanged until the end of the run"
-            )
+                f"the {self.role} LMDB {self.path} cannot be read ({error}): expected it whole, "
+                f"and unchanged until the end of the run"
+            ) from None
 
     def _load(self, name: str) -> np.ndarray:
         file = os.path.join(self.path, name)
         try:
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
+            array = np.load(os.path.join(self.folder, name), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
             raise InputError(f"{file} cannot be read: {error}") from None
         if array.shape != (self.count,):
@@ -96,8 +119,11 @@ class RecordLmdb:
         return f"record {i} (key {self.key(i).decode(errors='replace')}) of {self.path}"
 
     def value(self, i: int) -> bytes:
-        """Return the Datum bytes of record `i`. Raises InputError if the record is missing."""
-        with self._environment().begin() as transaction:
+        """Return the Datum bytes of record `i`.
+
+        Raises InputError if the record is missing, or the LMDB was changed since it was opened.
+        """
+        with self._reading() as transaction:
             value = transaction.get(self.key(i))
         if value is None:
             raise InputError(
@@ -106,17 +132,22 @@ class RecordLmdb:
         return value
 
     def values(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        """Yield the Datum bytes of records start..stop-1, in one pass of a cursor."""
+        """Yield the Datum bytes of records start..stop-1, in one pass of a cursor.
+
+        Raises InputError if one is missing, or the LMDB was changed since it was opened.
+        """
         stop = self.count if stop is None else stop
         if start >= stop:
             return
-        with self._environment().begin() as transaction, transaction.cursor() as cursor:
+        with self._reading() as transaction, transaction.cursor() as cursor:
             found = cursor.set_key(self.key(start))
             for i in range(start, stop):
                 if not found:
                     raise InputError(f"{self.name(i)} is missing: the LMDB is shorter than it was")
                 yield cursor.value()
                 found = cursor.next()
+        if self._environment().info()["last_txnid"] != self._txnid:
+            raise self._changed()  # no lock keeps a writer from the pages that were being read
 
     def close(self) -> None:
         """Close the LMDB in this process; the next read opens it again."""
