@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -456,6 +457,20 @@ def test_snapshots_in_the_way(here: Path) -> None:
         plan("--snapshot", "x_iter_300.solverstate")
     later = plan("--snapshot", "x_iter_300.solverstate", "--force").superseded
     assert later == ["x_iter_301.solverstate", "x_iter_301.caffemodel"]
+
+
+def option_groups(usage: str) -> list[list[str]]:
+    """Return the options in a line of usage, those that exclude each other together."""
+    return [re.findall("--[a-z]+", group) for group in re.findall(r"\[(--[^\]]*)", usage)]
+
+
+def test_the_usage_in_the_docs() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    usage = next(line for line in text.splitlines() if line.startswith("sjft train SOLVER"))
+    assert option_groups(usage) == option_groups(" ".join(parser.format_usage().split()))
+    assert "with `--weights`" in next(line for line in text.splitlines() if "| `--snap" in line)
 
 
 def test_gpus(here: Path) -> None:
