@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -243,18 +244,67 @@ def test_a_signal_ends_a_long_test_at_once(world: World, tmp_path: Path) -> None
     assert not snapshots(tmp_path) and not debris(tmp_path)
 
 
-def test_a_second_signal_ends_it_at_once(world: World, tmp_path: Path) -> None:
+def solver_process(process: subprocess.Popen) -> int:
+    """Return the id of the process that trains."""
+    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
+
+
+@pytest.mark.parametrize(
+    "second, pause_s",
+    [(signal.SIGHUP, 0.0), (signal.SIGTERM, 0.01)],
+    ids=["another", "the same"],
+)
+def test_signals_close_together_are_one(
+    world: World,
+    tmp_path: Path,
+    long_by_caffe: tuple[Path, str],
+    second: signal.Signals,
+    pause_s: float,
+) -> None:
+    write_job(tmp_path, world, **LONG)
+    process = start(tmp_path)
+    wait_until(has_trained(tmp_path, 20), process, tmp_path)
+    solver = solver_process(process)
+    os.kill(solver, signal.SIGSTOP)  # both come within one iteration
+    process.send_signal(signal.SIGTERM)
+    time.sleep(pause_s)
+    process.send_signal(second)
+    wait_until(lambda: "leaves after this iteration" in said(tmp_path), process, tmp_path)
+    os.kill(solver, signal.SIGCONT)
+    assert process.wait(timeout=60) in (128 + signal.SIGTERM, 128 + second)
+    found = re.search(r"after iteration (\d+): 'sjft .*' goes on from x_iter_\1\.s", said(tmp_path))
+    assert found is not None, said(tmp_path)
+    assert (tmp_path / f"x_iter_{found.group(1)}.solverstate").exists()
+    train(tmp_path, "--resume")
+    ours, theirs = snapshots(tmp_path), snapshots(long_by_caffe[0])
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_a_signal_while_the_process_is_being_started(world: World, tmp_path: Path) -> None:
+    write_job(tmp_path, world)
+    for _ in range(3):
+        process = start(tmp_path)
+        solver = tmp_path / ".x.partial" / "solver.prototxt"
+        while not solver.exists():  # it is written just before
+            assert process.poll() is None, said(tmp_path)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert "stopped by SIGTERM before training began: nothing was lost" in said(tmp_path)
+        assert not snapshots(tmp_path) and not debris(tmp_path)
+
+
+def test_a_later_second_signal_ends_it_at_once(world: World, tmp_path: Path) -> None:
     write_job(tmp_path, world, **{**LONG, "snapshot": 0})
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 20), process, tmp_path)
-    solver = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-    os.kill(solver, signal.SIGSTOP)  # an iteration that takes long
+    os.kill(solver_process(process), signal.SIGSTOP)  # an iteration that takes long
     process.send_signal(signal.SIGINT)
     wait_until(
         lambda: "SIGINT: leaves after this" in said(tmp_path),
         process,
         tmp_path,
     )
+    time.sleep(2)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 128 + signal.SIGHUP
     words = said(tmp_path)

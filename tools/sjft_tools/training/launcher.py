@@ -23,6 +23,8 @@ from sjft_tools.training.workplace import Workplace, workplace
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAIT_S = 0.5
+#: Signals that come together, as from batch systems that send several, are one request.
+_SETTLED_S = 2.0
 #: What fast nets report is taken in together, so that watching costs no core.
 _REST_S = 0.05
 
@@ -46,7 +48,7 @@ def run_plan(plan: Plan, screen: Screen) -> Ending:
 
 
 class Launcher:
-    """The processes of a run; `asked` is the last signal that asked them to stop."""
+    """The processes of a run; `asked` is the signal that stopped them, or is to."""
 
     def __init__(self, plan: Plan, place: Workplace, screen: Screen, record: Record) -> None:
         self._plan = plan
@@ -54,6 +56,7 @@ class Launcher:
         self._screen = screen
         self._record = record
         self._processes: list[SolverProcess] = []
+        self._stopping_since: float | None = None
         self._has_said = False
         self.asked: signal.Signals | None = None
 
@@ -73,10 +76,13 @@ class Launcher:
 
     def end(self) -> None:
         """End what still runs, which holds nothing that could be lost."""
-        for process in self._processes:
-            process.kill()
+        self._kill()
         for process in self._processes:
             process.wait()
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
 
     def _start(self) -> None:
         solver, prefix = self._place.file("solver.prototxt"), self._place.file("snapshot")
@@ -99,6 +105,8 @@ class Launcher:
                 launcher=os.getpid(),
             )
             self._processes.append(SolverProcess(job, self._place.lock))
+        if self.asked is not None:  # while one was being started
+            self._kill()
 
     def _wait(self) -> None:
         """Wait until there is something to read, not for long."""
@@ -109,12 +117,12 @@ class Launcher:
             selector.select(_WAIT_S)
         time.sleep(_REST_S)
         self._record.tick()
-        if self.asked is not None and not self._has_said and self._record.iteration is not None:
-            self._has_said = True
+        if self.asked is not None and self._stopping_since is not None and not self._has_said:
             self._screen.say(
-                f"{self.asked.name}: leaves after this iteration and a snapshot; one more signal "
-                f"ends it at once"
+                f"{self.asked.name}: leaves after this iteration and a snapshot; one more signal, "
+                f"{_SETTLED_S:g} seconds later, ends it at once"
             )
+            self._has_said = True
 
     def _take_in(self, rank: int, process: SolverProcess) -> None:
         log, reports = process.read()
@@ -141,11 +149,15 @@ class Launcher:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        """Ask the leading process to stop; the second time, or before training, end all."""
-        at_once = self.asked is not None or self._record.iteration is None
-        self.asked = signal.Signals(number)
-        if at_once:
-            for process in self._processes:
-                process.kill()
-        else:
+        """Ask the leading process to stop; before training, or when asked once more, end all."""
+        now = time.monotonic()
+        if self.asked is None and self._record.iteration is not None:
+            self._stopping_since = now
             self._processes[0].ask_to_stop()
+        elif self._stopping_since is None or (
+            self._has_said and now - self._stopping_since >= _SETTLED_S
+        ):
+            self._kill()
+        else:
+            return
+        self.asked = signal.Signals(number)
