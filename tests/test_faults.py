@@ -278,24 +278,37 @@ def test_lmdbs_on_a_read_only_file_system(world: World) -> None:
     assert f"read {TARGETS} target images" in process.stdout
 
 
-def test_a_machine_without_room_for_another_process(world: World) -> None:
-    """A worker that cannot be started ends in a sentence; nothing hangs."""
-    program = (
-        "import resource, sys, numpy as np\n"
-        "from sjft.batches import JointBatches\n"
-        "from sjft.layer_params import parse_joint_data\n"
-        "from sjft.prefetch import open_stream\n"
-        "params = parse_joint_data(sys.argv[1])\n"
-        "batches = JointBatches(params)\n"
-        "resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))\n"
-        "import os\n"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "open_stream(batches, params.prefetch)\n"
-    )
-    if os.getuid() != 0:
-        program = program.replace("os.setgroups([]); os.setgid(65534); os.setuid(65534)\n", "")
+NO_ROOM = """
+import os, resource, signal, sys
+import numpy as np
+from sjft.batches import JointBatches
+from sjft.layer_params import parse_joint_data
+from sjft.prefetch import open_stream
+
+params = parse_joint_data(sys.argv[1])
+batches = JointBatches(params)
+out = {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
+if os.getuid() == 0:  # whom no limit stops
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+if sys.argv[2] == "nursery":
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+stream = open_stream(batches, params.prefetch)
+stream.next_into(out)
+resource.prlimit(stream._nursery.pid, resource.RLIMIT_NPROC, (0, 0))
+os.kill(stream._workers[0]._pid, signal.SIGKILL)
+for _ in range(100):
+    stream.next_into(out)
+"""
+
+
+@pytest.mark.parametrize("who", ["nursery", "worker"])
+def test_a_machine_without_room_for_another_process(world: World, tmp_path: Path, who: str) -> None:
+    """It ends in a sentence; nothing hangs."""
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        if folder.name.startswith(("pytest-", tmp_path.name)):
+            folder.chmod(0o755)  # for the user without rights
     process = subprocess.run(
-        [sys.executable, "-c", program, world.param_str(workers=2)],
+        [sys.executable, "-c", NO_ROOM, world.param_str(workers=1), who],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -303,5 +316,6 @@ def test_a_machine_without_room_for_another_process(world: World) -> None:
         check=False,
     )
     assert process.returncode != 0
-    assert "worker 0 could not be started" in process.stdout, process.stdout
+    what = "the nursery of workers" if who == "nursery" else "worker 0"
+    assert f"{what} could not be started (Resource temporarily" in process.stdout, process.stdout
     assert "expected room for another process, or fewer 'workers'" in process.stdout

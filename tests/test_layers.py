@@ -238,8 +238,10 @@ def caffe_train(folder: Path) -> subprocess.Popen:
 
 
 def children(pid: int) -> list[int]:
+    """The processes that `pid` started, and those that these started."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(child) for child in text.split()]
+    own = [int(child) for child in text.split()]
+    return own + [grandchild for child in own for grandchild in children(child)]
 
 
 def is_alive(pid: int) -> bool:
@@ -324,11 +326,12 @@ def test_a_program_that_ends_takes_its_workers_along(world: World, tmp_path: Pat
     file.write_text(python_layer("JointDataLayer", world.param_str(workers=2), JOINT_TOPS))
     program = (
         "import caffe, os; net = caffe.Net('net.prototxt', caffe.TRAIN); net.forward(); "
-        "print(*open(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read().split())"
+        "of = lambda pid: open(f'/proc/{pid}/task/{pid}/children').read().split(); "
+        "print(*[pid for child in of(os.getpid()) for pid in [child, *of(child)]])"
     )
     text = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, check=True, text=True
     ).stdout
     workers = [int(pid) for pid in text.split()]
-    assert len(workers) == 2
+    assert len(workers) == 3  # two, and the nursery from which they were forked
     assert not any(map(is_alive, workers))

@@ -78,6 +78,13 @@ def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def wait_for_end(processes: list[int]) -> None:
+    deadline = time.monotonic() + 5
+    while any(map(exists, processes)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(exists, processes))
+
+
 @pytest.mark.parametrize("workers, depth", [(0, 4), (1, 1), (1, 4), (2, 3), (3, 8), (5, 2)])
 def test_batches_come_in_order(opened: list, workers: int, depth: int) -> None:
     batches = Numbers()
@@ -205,12 +212,75 @@ def test_workers_ignore_the_terminals_signals(opened: list) -> None:
     opened.append(open_stream(batches, params(2)))
     workers = pids(opened[0])
     take(opened[0], batches)
-    for pid in workers:
-        os.kill(pid, signal.SIGINT)
-        os.kill(pid, signal.SIGHUP)
+    assert isinstance(opened[0], PrefetchedStream)
+    nursery = opened[0]._nursery.pid
+    for pid in (*workers, nursery):
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            os.kill(pid, number)
     for _ in range(10):
         take(opened[0], batches)
     assert pids(opened[0]) == workers
+    assert opened[0]._nursery.pid == nursery
+
+
+def private_kib(pid: int) -> int:
+    """What a process has written, and shares with nobody."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:"))
+
+
+def test_workers_that_come_late_do_not_keep_the_memory_of_training(opened: list) -> None:
+    batches = Numbers()
+    opened.append(open_stream(batches, params(2)))
+    stream = opened[0]
+    assert isinstance(stream, PrefetchedStream)
+    take(stream, batches)
+    weights = np.zeros(64 << 18, np.float32)  # 64 MiB that training rewrites
+    for number in range(1, 5):
+        os.kill(pids(stream)[number % 2], signal.SIGKILL)
+        weights += 1
+        for _ in range(5):
+            take(stream, batches)
+    stream.start_at(0)
+    weights += 1
+    assert (take(stream, batches)["data"] == 0).all()
+    assert private_kib(os.getpid()) > 64 << 10
+    assert all(private_kib(pid) < 16 << 10 for pid in (*pids(stream), stream._nursery.pid))
+
+
+def test_a_nursery_that_is_killed_is_replaced(
+    opened: list, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    batches = Numbers()
+    opened.append(open_stream(batches, params(3, 6)))
+    stream = opened[0]
+    assert isinstance(stream, PrefetchedStream)
+    before = [*pids(stream), stream._nursery.pid]
+    for number in range(40):
+        if number in (5, 20):
+            old = pids(stream)
+            os.kill(stream._nursery.pid, signal.SIGKILL)
+            wait_for_end(old)
+        out = take(stream, batches)
+        assert (out["data"] == number).all()
+    assert not set(before) & {*pids(stream), stream._nursery.pid}
+    assert not any(map(exists, before))
+    assert "the nursery of workers has ended; a new one takes its place" in capfd.readouterr().err
+    os.kill(stream._nursery.pid, signal.SIGKILL)
+    after = [*pids(stream), stream._nursery.pid]
+    stream.close()
+    wait_for_end(after)
+
+
+def test_a_stream_goes_on_elsewhere(opened: list) -> None:
+    for workers in (0, 3):
+        batches = Numbers()
+        opened.append(open_stream(batches, params(workers, 5)))
+        stream = opened[-1]
+        for first in (7, 0, 1000, 3, 3):
+            stream.start_at(first)
+            for number in range(first, first + 8):
+                assert (take(stream, batches)["data"] == number).all()
 
 
 def test_closing_leaves_no_process_and_no_shared_memory() -> None:

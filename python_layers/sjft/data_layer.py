@@ -44,7 +44,6 @@ class DataLayer(caffe.Layer):
             )
         self._names = names[: len(top)]
         self._shapes = [batches.tops[name] for name in self._names]
-        self._batches, self._prefetch = batches, prefetch
         self._report = WaitReport(
             type(self).__name__,
             prefetch.report_every,
@@ -52,16 +51,17 @@ class DataLayer(caffe.Layer):
         )
         print(f"sjft: {type(self).__name__}: {batches.summary()}", file=sys.stderr, flush=True)
         train = self.phase == caffe.TRAIN
-        self._start(batches_before(process_arguments(), train) if is_embedded() else 0)
+        first = batches_before(process_arguments(), train) if is_embedded() else 0
+        self._stream = open_stream(batches, prefetch, first)
+        self._say_where(first)
 
     def start_at(self, batch: int) -> None:
         """Go on with batch number `batch` as if those before had been taken: see sjft.resume."""
         with reported(self):
-            self.close()
-            self._start(batch)
+            self._stream.start_at(batch)
+        self._say_where(batch)
 
-    def _start(self, batch: int) -> None:
-        self._stream = open_stream(self._batches, self._prefetch, batch)
+    def _say_where(self, batch: int) -> None:
         if batch:
             name = type(self).__name__
             print(f"sjft: {name}: goes on at batch {batch}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ import atexit
 import json
 import os
 import select
+import socket
 import sys
 import time
 import weakref
@@ -23,12 +24,16 @@ from sjft.bad_images import BadImages
 from sjft.batches import Batches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
+from sjft.nursery import Nursery, NurseryEnded
 from sjft.ring import Ring, affordable_depth
 from sjft.worker import BAD_INPUT, DONE
 from sjft.worker_handle import Reply, WorkerError, WorkerHandle
 
 #: A batch on which so many workers in turn have died is given up.
 MAX_DEATHS_PER_BATCH = 3
+#: So often a worker that there is no room for is tried to be started, a pause apart.
+ATTEMPTS_TO_START = 3
+_PAUSE_S = 0.5
 _POLL_S = 1.0
 
 
@@ -53,6 +58,10 @@ class BatchStream:
         self._bad_images.note(self._batches.fill(self._next, out))
         self._next += 1
         return time.monotonic() - start
+
+    def start_at(self, batch: int) -> None:
+        """Make batch number `batch` the next one."""
+        self._next = batch
 
     def close(self) -> None:
         """End what runs on behalf of the stream."""
@@ -90,12 +99,29 @@ class PrefetchedStream(BatchStream):
         self._done: dict[int, list[str]] = {}  # finished batches, and what is said of bad images
         self._failed: dict[int, Exception] = {}
         self._deaths: dict[int, int] = {}
+        self._nursery = self._new_nursery()
         self._workers = [WorkerHandle(number) for number in range(workers)]
         _open_streams.add(self)
-        for worker in self._workers:
-            self._start(worker)
-        for batch in range(first, first + depth):
-            self._hand_out(batch)
+        self.start_at(first)
+
+    def start_at(self, batch: int) -> None:
+        """Make batch number `batch` the next one: see BatchStream.
+
+        Raises WorkerError if the workers cannot be started; the stream is closed then.
+        """
+        self._next = batch
+        for record in (self._done, self._failed, self._deaths):
+            record.clear()
+        try:
+            for worker in self._workers:
+                worker.end()
+                worker.jobs.clear()
+                self._start(worker)
+        except Exception:
+            self.close()
+            raise
+        for ahead in range(batch, batch + self._ring.depth):
+            self._hand_out(ahead)
 
     def next_into(self, out: Mapping[str, np.ndarray]) -> float:
         """Copy the next batch into `out`; wait for it if need be. Returns the seconds waited.
@@ -130,14 +156,43 @@ class PrefetchedStream(BatchStream):
         workers, self._workers = self._workers, []
         for worker in workers:
             worker.close()
+        if workers:
+            self._nursery.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_workers"):
             self.close()
 
+    def _new_nursery(self) -> Nursery:
+        sockets = [socket for stream in _open_streams for socket in stream._sockets()]
+        try:
+            return Nursery(self._batches, self._ring, sockets)
+        except OSError as error:
+            raise _no_room("the nursery of workers", error) from None
+
+    def _sockets(self) -> list[socket.socket]:
+        started = [worker.socket for worker in self._workers if worker.is_started]
+        return [self._nursery.control, *started] if self._workers else []
+
     def _start(self, worker: WorkerHandle) -> None:
-        open_workers = [w for stream in _open_streams for w in stream._workers if w.is_started]
-        worker.start(self._batches, self._ring, [other.socket for other in open_workers])
+        for attempt in range(ATTEMPTS_TO_START):
+            if attempt:
+                time.sleep(_PAUSE_S)
+            try:
+                worker.start(self._nursery)
+                return
+            except NurseryEnded:
+                failure = _no_room(f"worker {worker.number}", OSError(0, "its nursery ended"))
+                print(
+                    "sjft: the nursery of workers has ended; a new one takes its place",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                self._nursery.close()
+                self._nursery = self._new_nursery()
+            except OSError as error:
+                failure = _no_room(f"worker {worker.number}", error)
+        raise failure
 
     def _hand_out(self, batch: int) -> None:
         min(self._workers, key=lambda worker: len(worker.jobs)).give(batch)
@@ -199,6 +254,13 @@ class PrefetchedStream(BatchStream):
                     f"{MAX_DEATHS_PER_BATCH} workers in turn failed {at}; the last, {what}{words}"
                 )
         print(f"sjft: {what} {at}; a new one takes its place{words}", file=sys.stderr, flush=True)
+
+
+def _no_room(what: str, error: OSError) -> WorkerError:
+    return WorkerError(
+        f"{what} could not be started ({error.strerror}): expected room for another process, or "
+        f"fewer 'workers'"
+    )
 
 
 _open_streams: weakref.WeakSet[PrefetchedStream] = weakref.WeakSet()

@@ -6,20 +6,16 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import tempfile
 import time
-import warnings
 from collections import deque
 from typing import NamedTuple
 
-from sjft.batches import Batches
-from sjft.ring import Ring
-from sjft.worker import JOB, REPLY, fork_worker
+from sjft.nursery import Nursery
+from sjft.worker import JOB, REPLY
 
 _LAST_WORDS_BYTES = 4000
 _TIME_TO_SPEAK_S = 0.2
-_TIME_TO_END_S = 5.0
 
 
 class WorkerError(RuntimeError):
@@ -45,6 +41,7 @@ class WorkerHandle:
         self.number = number
         self.jobs: deque[int] = deque()
         self.socket: socket.socket
+        self._nursery: Nursery
         self._pid = 0
         self._received = bytearray()
         # has no name, and vanishes with the last process that holds it
@@ -58,29 +55,22 @@ class WorkerHandle:
         """Whether there is a process that was not seen to end."""
         return self._pid != 0
 
-    def start(self, batches: Batches, ring: Ring, others: list[socket.socket]) -> None:
-        """Fork the process and send it the jobs that are still to be done.
+    def start(self, nursery: Nursery) -> None:
+        """Let `nursery` fork the process, and send it the jobs that are still to be done.
 
-        `others` are sockets of the parent that it must not keep open. Raises WorkerError if the
-        system has no room for it.
+        Raises OSError if the system has no room for it, NurseryEnded.
         """
-        self.socket, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
         self._received.clear()
         self._words.seek(0)
         self._words.truncate()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        with theirs, warnings.catch_warnings():
-            # Python warns of forks beside threads; the worker is written for that
-            warnings.simplefilter("ignore", DeprecationWarning)
+        with theirs:
             try:
-                self._pid = fork_worker(batches, ring, theirs, [*others, self.socket], self._words)
-            except OSError as error:
-                self.socket.close()
-                raise WorkerError(
-                    f"worker {self.number} could not be started ({error.strerror}): expected room "
-                    f"for another process, or fewer 'workers'"
-                ) from None
+                self._pid = nursery.fork_worker(theirs, self._words.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        self.socket, self._nursery = ours, nursery
         for batch in self.jobs:
             self._send(batch)
 
@@ -116,7 +106,7 @@ class WorkerHandle:
 
     def obituary(self) -> str:
         """Wait for the end of the process, whose socket is closed; say in words how it ended."""
-        name, status = str(self), self._wait()
+        name, status = str(self), self._nursery.reap(self._pid)
         self._pid = 0
         self.socket.close()
         if status is None:
@@ -125,18 +115,6 @@ class WorkerHandle:
             number = os.WTERMSIG(status)
             return f"{name} was killed by signal {number} ({signal.Signals(number).name})"
         return f"{name} ended with status {os.WEXITSTATUS(status)}"
-
-    def _wait(self) -> int | None:
-        """Return the status of the process, None if it cannot be had."""
-        deadline = time.monotonic() + _TIME_TO_END_S
-        with contextlib.suppress(ChildProcessError):
-            # a process that waits for a file server may outlive even SIGKILL
-            while time.monotonic() < deadline:
-                pid, status = os.waitpid(self._pid, os.WNOHANG)
-                if pid:
-                    return status
-                time.sleep(0.001)
-        return None
 
     def end(self) -> None:
         """Kill the process, which holds nothing that could be lost; its jobs remain."""
