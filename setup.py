@@ -34,8 +34,6 @@ setup(
         "caffe": ["scikit-image", "scipy", "six", "pydot"],
         "gallery": ["matplotlib"],
         "demo": ["scikit-learn", "matplotlib"],
-        # reading the iteration of a .solverstate.h5
-        "hdf5": ["h5py"],
-        "dev": ["pytest", "ruff", "mypy", "hypothesis", "h5py"],
+        "dev": ["pytest", "ruff", "mypy", "hypothesis"],
     },
 )

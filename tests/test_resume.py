@@ -6,15 +6,14 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 
 import caffe
 from joint_world import World, make_world
-from sjft.command_line import flag, process_arguments
+from sjft.command_line import flag, is_embedded, process_arguments
 from sjft.errors import InputError
 from sjft.resume import Schedule, batches_before, read_schedule, start_at
 from sjft.solver_state import read_iteration
@@ -68,7 +67,9 @@ def write_solver(folder: Path, world: World, iterations: int, **fields: object) 
     settings: dict[str, object] = {
         "net": json.dumps(str(net)),
         "base_lr": 0.0001,
-        "lr_policy": '"fixed"',
+        "lr_policy": '"multistep"',
+        "gamma": 0.5,
+        "stepvalue": "[8, 16]",
         "momentum": 0.9,
         "weight_decay": 0.001,
         "max_iter": iterations,
@@ -137,6 +138,63 @@ def test_caffe_train_resumed_equals_the_straight_run(
     assert len(losses(before)) + len(losses(after)) > len(seen)
 
 
+def test_hdf5_snapshots_resumed_equal_the_straight_run(world: World, tmp_path: Path) -> None:
+    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    folder = tmp_path / "resumed"
+    caffe_train(write_solver(folder, world, 10, snapshot_format="HDF5"))
+    state = str(folder / "small_iter_10.solverstate.h5")
+    after = caffe_train(write_solver(folder, world, ITERATIONS), "-snapshot", state)
+    assert "sjft: JointDataLayer: goes on at batch 20" in after
+    assert weights(folder) == weights(tmp_path / "straight")
+
+
+OTHER_LAYER = """
+import sys
+
+import caffe
+
+
+class ArgumentsLayer(caffe.Layer):
+    def setup(self, bottom, top):
+        sys.argv = ["caffe"]
+
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    def forward(self, bottom, top):
+        top[0].data[...] = 0
+
+    def backward(self, top, propagate_down, bottom):
+        pass
+"""
+
+
+def test_another_layer_may_set_the_arguments_of_python(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other_layer.py").write_text(OTHER_LAYER)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ['PYTHONPATH']}")
+    other = (
+        'layer { name: "other" type: "Python" top: "other" '
+        'python_param { module: "other_layer" layer: "ArgumentsLayer" } }\n'
+    )
+    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    folder = tmp_path / "resumed"
+    caffe_train(write_solver(folder, world, 10))
+    solver = write_solver(folder, world, ITERATIONS)
+    plain_net = (folder / "net.prototxt").read_text()
+    (folder / "net.prototxt").write_text(other + plain_net)
+    after = caffe_train(solver, "-snapshot", str(folder / "small_iter_10.solverstate"))
+    assert "sjft: JointDataLayer: goes on at batch 20" in after
+    (folder / "net.prototxt").write_text(plain_net)
+    assert weights(folder) == weights(tmp_path / "straight")
+
+
+def test_python_itself_is_not_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [""])
+    assert not is_embedded()
+
+
 def test_pycaffe_resumed_equals_the_straight_run(world: World, tmp_path: Path) -> None:
     caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "resumed"
@@ -201,17 +259,26 @@ def test_iterations_of_solver_states(tmp_path: Path, iteration: int) -> None:
     file = tmp_path / "x.solverstate"
     file.write_bytes(state.SerializeToString())
     assert read_iteration(str(file)) == iteration
-    with h5py.File(tmp_path / "x.solverstate.h5", "w") as hdf5:
-        hdf5["iter"] = np.int32(iteration)
-    assert read_iteration(str(tmp_path / "x.solverstate.h5")) == iteration
+    hdf5 = tmp_path / f"a_iter_3_iter_{iteration}.solverstate.h5"
+    hdf5.write_bytes(b"\x89HDF\r\n\x1a\n")
+    assert read_iteration(str(hdf5)) == iteration
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08", b"\x08\xff\xff", b"\x08" + b"\xff" * 12])
 def test_damaged_solver_states(tmp_path: Path, content: bytes) -> None:
-    for name in ("x.solverstate", "x.solverstate.h5"):
+    for name in ("x.solverstate", "x_iter_7.solverstate.h5"):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=re.escape(name)):
+        with pytest.raises(InputError, match=f"{re.escape(name)} is not a solver state"):
             read_iteration(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "name", ["x.h5", "best.solverstate.h5", "x_iter_.solverstate.h5", "x_iter_7.caffemodel.h5"]
+)
+def test_a_renamed_hdf5_state(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(InputError, match=r"does not tell its iteration: expected \.\.\._iter_N"):
+        read_iteration(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +334,10 @@ def test_schedule_against_a_literal_reading(interval: int, initialization: bool)
 
 def test_schedules_as_caffe_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "solver.prototxt"
-    file.write_text('net: "x" # comment\ntest_iter: 3 test_iter: 4 test_interval: 9\niter_size: 5')
+    file.write_text(
+        'net: "x" # comment\ntest_iter: 3 test_iter: 4 test_interval: 9\n'
+        "iter_size: 5\nstepvalue: [8, 16]"
+    )
     assert read_schedule(str(file)) == Schedule(5, (3, 4), 9, True)
     file.write_text('net_param { layer { name: "a" include { phase: TEST } } } base_lr: -1e-3')
     assert read_schedule(str(file)) == Schedule(1, (), 0, True)

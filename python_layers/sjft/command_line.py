@@ -12,12 +12,17 @@ import sys
 from collections.abc import Iterator
 
 _ARGUMENTS = "/proc/self/cmdline"
+_PROGRAM = "/proc/self/exe"
 _MOST_NESTED = 8
 
 
 def is_embedded() -> bool:
     """Tell whether this interpreter runs inside another program, such as the caffe command."""
-    return getattr(sys, "argv", None) in (None, [], [""])
+    try:
+        program = os.readlink(_PROGRAM)
+    except OSError:  # no /proc; a guess, as any other Python layer may set sys.argv
+        return getattr(sys, "argv", None) in (None, [], [""])
+    return not os.path.basename(program).startswith("python")
 
 
 def process_arguments() -> list[str]:

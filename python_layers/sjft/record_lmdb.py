@@ -80,7 +80,7 @@ class RecordLmdb:
         )
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[lmdb.Transaction]:
+    def _reading(self) -> Iterator[Any]:
         """A transaction in which to read what was there at the first opening, or an InputError."""
         try:
             with self._environment().begin() as transaction:

@@ -19,7 +19,6 @@ from google.protobuf import text_format
 
 from sjft.command_line import flag
 from sjft.errors import InputError
-from sjft.messages import SolverParameter
 from sjft.solver_state import read_iteration
 
 
@@ -55,21 +54,22 @@ class Schedule(NamedTuple):
 
 
 def read_schedule(solver: str) -> Schedule:
-    """Read the Schedule of the solver in the text file `solver`.
+    """Read the Schedule of the solver in the text file `solver`, with Caffe's own message.
 
-    Raises InputError if the file cannot be read or is not in protobuf's text format.
+    Raises InputError if the file cannot be read or is no SolverParameter in text format.
     """
+    # here, as nothing else in this module needs Caffe
+    from caffe.proto.caffe_pb2 import SolverParameter
+
     try:
-        text = Path(solver).read_text(encoding="utf-8")
-        message = text_format.Parse(text, SolverParameter(), allow_unknown_field=True)
+        message = text_format.Parse(Path(solver).read_text(encoding="utf-8"), SolverParameter())
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise InputError(f"the solver {solver} cannot be read: {error}") from None
     return Schedule(
-        iter_size=message.iter_size if message.HasField("iter_size") else 1,
+        iter_size=message.iter_size,
         test_iter=tuple(message.test_iter),
         test_interval=message.test_interval,
-        test_initialization=message.test_initialization
-        or not message.HasField("test_initialization"),
+        test_initialization=message.test_initialization,
     )
 
 
