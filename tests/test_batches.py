@@ -232,6 +232,21 @@ def test_joint_params_that_do_not_fit(world: World, changes: dict, message: str)
         parse_joint_data(world.param_str(**changes))
 
 
+def test_processes_that_train_together_share_the_cores(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjft.layer_params.cores", lambda: 65)
+    keys = json.dumps({"target": world.target})
+    param_str = world.param_str(workers=None)
+    for ranks, workers in ((1, 64), (2, 32), (8, 8), (100, 1)):
+        for prefetch in (
+            parse_joint_data(param_str, ranks).prefetch,
+            parse_target_data(keys, train=True, ranks=ranks).prefetch,
+        ):
+            assert prefetch.workers == workers
+            assert prefetch.depth == min(128, 2 * workers + 2)
+
+
 @pytest.mark.parametrize(
     "key",
     [

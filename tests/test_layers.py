@@ -120,12 +120,16 @@ def test_the_examples_in_the_docstrings_can_be_pasted() -> None:
             layer_params.parse_multi_task_loss(param_str)
 
 
+HUGE = '{"target": "TARGET", "batch_size": 800000, "workers": 0, "prefetch_mb": 1000000000}'
+
+
 @pytest.mark.parametrize(
     "layer, param_str, tops, bottoms, message",
     [
         ("JointDataLayer", "OK", ("a", "b"), (), "expected the tops data, target_labels, source_l"),
         ("JointDataLayer", "OK", ("a", "b", "c"), ("x",), "expected no bottom, got 1"),
         ("JointDataLayer", "{", ("a", "b", "c"), (), "JointDataLayer: param_str is not valid JSON"),
+        ("TargetDataLayer", HUGE, ("a", "b"), (), "more than the 2147483647 that Caffe can count"),
         ("TargetDataLayer", '{"target": "gone"}', ("a", "b"), (), "LMDB gone does not exist"),
         ("MultiTaskLossLayer", "", ("a",), ("x",), "expected pairs of bottoms"),
         ("MultiTaskLossLayer", "", ("a", "b", "c"), ("x", "y"), r"1 top \(the total\) or 2 tops"),
@@ -146,8 +150,10 @@ def test_bad_set_up_says_why(
         for b in bottoms
     )
     param_str = world.param_str() if param_str == "OK" else param_str
+    phase = caffe.TEST if param_str == HUGE else caffe.TRAIN
+    param_str = param_str.replace("TARGET", world.target)
     with pytest.raises(InputError, match=f"^{layer}: .*" if layer not in message else message) as e:
-        net(tmp_path, inputs + python_layer(layer, param_str, tops, bottoms))
+        net(tmp_path, inputs + python_layer(layer, param_str, tops, bottoms), phase)
     assert re.search(message, str(e.value))
 
 

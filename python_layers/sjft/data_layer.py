@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import caffe
@@ -15,12 +17,24 @@ from sjft.prefetch import BatchStream, open_stream
 from sjft.resume import batches_before
 from sjft.wait_report import WaitReport
 
+_MOST_NUMBERS = 2**31 - 1
+
 
 def rank_and_ranks() -> tuple[int, int]:
     """Return this process's number among those that train together, and how many they are."""
     if hasattr(caffe, "solver_rank"):
         return caffe.solver_rank(), caffe.solver_count()
     return 0, 1
+
+
+def _check_size(tops: Mapping[str, tuple[int, ...]]) -> None:
+    for name, shape in tops.items():
+        count = math.prod(shape)
+        if count > _MOST_NUMBERS:
+            raise InputError(
+                f"the top {name} would hold {' x '.join(map(str, shape))} numbers, more than "
+                f"the {_MOST_NUMBERS} that Caffe can count: expected a smaller batch_size or crop"
+            )
 
 
 class DataLayer(caffe.Layer):
@@ -42,6 +56,7 @@ class DataLayer(caffe.Layer):
             raise InputError(
                 f"expected the tops {', '.join(names[:least])}{optional}, got {len(top)} tops"
             )
+        _check_size(batches.tops)
         self._names = names[: len(top)]
         self._shapes = [batches.tops[name] for name in self._names]
         self._report = WaitReport(

@@ -143,8 +143,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def parse_joint_data(param_str: str) -> JointDataParams:
-    """Parse JointDataLayer's ``param_str``. Raises InputError."""
+def parse_joint_data(param_str: str, ranks: int = 1) -> JointDataParams:
+    """Parse JointDataLayer's ``param_str``. Raises InputError.
+
+    `ranks`: how many processes train together, and share the cores.
+    """
     layer = "JointDataLayer"
     p = parse_params(param_str, JOINT_DATA_SPEC, layer)
     if p.batch_size % 2:
@@ -165,12 +168,15 @@ def parse_joint_data(param_str: str) -> JointDataParams:
         mean=np.array(p.mean, np.float32),
         seed=p.seed,
         on_bad_image=p.on_bad_image,
-        prefetch=_prefetch(p, layer, p.max_bad_images, p.report_every),
+        prefetch=_prefetch(p, layer, ranks, p.max_bad_images, p.report_every),
     )
 
 
-def parse_target_data(param_str: str, train: bool) -> TargetDataParams:
-    """Parse TargetDataLayer's ``param_str`` for the TRAIN or TEST phase. Raises InputError."""
+def parse_target_data(param_str: str, train: bool, ranks: int = 1) -> TargetDataParams:
+    """Parse TargetDataLayer's ``param_str`` for the TRAIN or TEST phase. Raises InputError.
+
+    `ranks`: how many processes train together, and share the cores.
+    """
     layer = "TargetDataLayer"
     p = parse_params(param_str, TARGET_DATA_SPEC, layer)
     geometry = _geometry(p, layer, train and p.mirror is not False)
@@ -197,6 +203,7 @@ def parse_target_data(param_str: str, train: bool) -> TargetDataParams:
         prefetch=_prefetch(
             p,
             layer,
+            ranks,
             100 if p.max_bad_images is None else p.max_bad_images,
             p.report_every if train else 0,
         ),
@@ -234,16 +241,16 @@ def _geometry(p: SimpleNamespace, layer: str, mirror: bool) -> Geometry:
 
 
 def _prefetch(
-    p: SimpleNamespace, layer: str, max_bad_images: int, report_every: int
+    p: SimpleNamespace, layer: str, ranks: int, max_bad_images: int, report_every: int
 ) -> PrefetchParams:
     sensible = max(32, 8 * cores())
-    workers = max(1, cores() - 1) if p.workers is None else p.workers
+    workers = max(1, (cores() - 1) // ranks) if p.workers is None else p.workers
     if workers > sensible:
         raise InputError(
             f"{layer}: 'workers' must be at most {sensible} on this machine of {cores()} cores, "
             f"got {workers}: expected about as many worker processes as cores"
         )
-    depth = 2 * workers + 2 if p.prefetch is None else p.prefetch
+    depth = min(MAX_PREFETCH, 2 * workers + 2) if p.prefetch is None else p.prefetch
     return PrefetchParams(
         workers, depth, p.prefetch_mb << 20, float(p.timeout_s), max_bad_images, report_every
     )

@@ -48,8 +48,8 @@ class JointDataLayer(DataLayer):
       seed                  integer from 0; 1. The same seed gives the same batches, whatever the
                             number of workers
       workers               integer: processes that make batches ahead; 0 makes them in forward; null:
-                            one less than the cores, at least 1
-      prefetch              integer up to 128: batches made ahead; null: 2 * workers + 2
+                            one less than the cores, at least 1; with several GPUs each one's share
+      prefetch              integer up to 128: batches made ahead; null: 2 * workers + 2, at most 128
       prefetch_mb           integer, MiB: bound on the memory of batches made ahead, which lowers
                             prefetch if need be; 512
       timeout_s             number, seconds to wait for a batch before the worker that makes it is
@@ -91,8 +91,9 @@ class JointDataLayer(DataLayer):
                     "its batches are random, so it serves the TRAIN phase only: add include "
                     "{ phase: TRAIN }, and a TargetDataLayer for the TEST phase"
                 )
-            params = parse_joint_data(self.param_str)
-            self.open(bottom, top, JointBatches(params, *rank_and_ranks()), params.prefetch)
+            rank, ranks = rank_and_ranks()
+            params = parse_joint_data(self.param_str, ranks)
+            self.open(bottom, top, JointBatches(params, rank, ranks), params.prefetch)
 
 
 class TargetDataLayer(DataLayer):
@@ -135,8 +136,9 @@ class TargetDataLayer(DataLayer):
     def setup(self, bottom: Any, top: Any) -> None:
         """Parse ``param_str``, open the LMDB, start the workers."""
         with reported(self):
-            params = parse_target_data(self.param_str, train=self.phase == caffe.TRAIN)
-            self.open(bottom, top, TargetBatches(params, *rank_and_ranks()), params.prefetch)
+            rank, ranks = rank_and_ranks()
+            params = parse_target_data(self.param_str, self.phase == caffe.TRAIN, ranks)
+            self.open(bottom, top, TargetBatches(params, rank, ranks), params.prefetch)
 
 
 class MultiTaskLossLayer(caffe.Layer):
