@@ -1,9 +1,10 @@
 """Memory over a long run: a solver fed by JointDataLayer, sampled every few seconds.
 
-Every minute a worker is killed, so that replacing it is part of what must not leak. Prints a table
-and writes build/benchmarks/soak.json: of the training process and of its workers together the
-anonymous memory (what is theirs alone and cannot be dropped), the shared memory of the batches made
-ahead, and the open files.
+Every minute a worker is killed, and every five the stream is started anew as after a resume: what
+takes their place must not keep the memory of training, 10 million weights that every iteration
+rewrites. Prints a table and writes build/benchmarks/soak.json: the memory that is the training
+process's alone, that of its workers and of the process they are forked from together, the shared
+memory of the batches made ahead, and the open files.
 
     python benchmarks/soak.py --minutes 30
 """
@@ -38,11 +39,17 @@ layer {{ name: "target_score" type: "InnerProduct" bottom: "target" top: "target
   inner_product_param {{ num_output: {target_classes} weight_filler {{ type: "xavier" }} }} }}
 layer {{ name: "source_score" type: "InnerProduct" bottom: "source" top: "source_score"
   inner_product_param {{ num_output: {source_classes} weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "ballast" type: "InnerProduct" bottom: "target" top: "ballast"
+  inner_product_param {{ num_output: 68000 weight_filler {{ type: "xavier" }} }} }}
+layer {{ name: "sum" type: "Reduction" bottom: "ballast" top: "sum" loss_weight: 1e-9 }}
 layer {{ name: "loss" type: "Python" top: "loss" loss_weight: 1
   bottom: "target_score" bottom: "target_label" bottom: "source_score" bottom: "source_label"
   python_param {{ module: "sjft.layers" layer: "MultiTaskLossLayer" param_str: "{{}}" }} }}
 """
-SOLVER = 'net: "{net}" base_lr: 1e-7 lr_policy: "fixed" max_iter: 1000000000 solver_mode: CPU\n'
+SOLVER = (
+    'net: "{net}" base_lr: 1e-7 momentum: 0.9 lr_policy: "fixed" max_iter: 1000000000 '
+    "solver_mode: CPU\n"
+)
 
 
 class Sample(NamedTuple):
@@ -50,28 +57,26 @@ class Sample(NamedTuple):
 
     seconds: float
     batches: int
-    parent_anonymous: int
-    workers_anonymous: int
+    parent: int
+    workers: int
     shared: int
     parent_files: int
 
 
-def status(pid: int) -> dict[str, int]:
-    """The lines of /proc/PID/status that are in kB."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    pairs = (line.split(":", 1) for line in lines if line.endswith(" kB"))
-    return {name: int(value.split()[0]) for name, value in pairs}
+def kib(pid: int, name: str, file: str = "smaps_rollup") -> int:
+    """A line of a file of /proc/PID that is in kB."""
+    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def look(start: float, batches: int, workers: list[int]) -> Sample:
     """Sample this process and the `workers`."""
-    parent = status(os.getpid())
     return Sample(
         seconds=round(time.monotonic() - start, 1),
         batches=batches,
-        parent_anonymous=parent["RssAnon"],
-        workers_anonymous=sum(status(pid)["RssAnon"] for pid in workers),
-        shared=parent["RssShmem"],
+        parent=kib(os.getpid(), "Private_Dirty"),
+        workers=sum(kib(pid, "Private_Dirty") for pid in workers),
+        shared=kib(os.getpid(), "RssShmem", "status"),
         parent_files=len(os.listdir("/proc/self/fd")),
     )
 
@@ -113,12 +118,15 @@ def run(minutes: float, workers: int, every_s: float) -> list[Sample]:
         until = time.monotonic() + every_s
         while time.monotonic() < until:
             solver.step(10)
-        pids = [worker._pid for worker in layer._stream._workers]
-        samples.append(look(start, solver.iter, pids))
+        stream = layer._stream
+        pids = [worker._pid for worker in stream._workers]
+        samples.append(look(start, solver.iter, [*pids, stream._nursery.pid]))
         show(samples[-1])
         if samples[-1].seconds > 60 * (kills + 1):
             os.kill(pids[kills % len(pids)], signal.SIGKILL)
             kills += 1
+            if kills % 5 == 0:
+                layer.start_at(solver.iter)
             solver.step(50)  # a young worker has not yet reached its size
     layer.close()
     return samples
@@ -127,8 +135,8 @@ def run(minutes: float, workers: int, every_s: float) -> list[Sample]:
 def show(sample: Sample) -> None:
     """Print a line of the table."""
     print(
-        f"{sample.seconds:8.0f} {sample.batches:10,} {sample.parent_anonymous / 1024:12.1f} "
-        f"{sample.workers_anonymous / 1024:12.1f} {sample.shared / 1024:10.1f} "
+        f"{sample.seconds:8.0f} {sample.batches:10,} {sample.parent / 1024:12.1f} "
+        f"{sample.workers / 1024:12.1f} {sample.shared / 1024:10.1f} "
         f"{sample.parent_files:6}",
         flush=True,
     )
@@ -143,7 +151,7 @@ def main() -> None:
     print_options(parser.prog, args)
     print(" seconds    batches   parent MiB  workers MiB shared MiB  files")
     samples = run(args.minutes, args.workers, args.every)
-    fields = ("parent_anonymous", "workers_anonymous", "shared", "parent_files")
+    fields = ("parent", "workers", "shared", "parent_files")
     slopes = {field: growth(samples, field) for field in fields}
     for field, slope in slopes.items():
         unit = "files" if field == "parent_files" else "KiB"
