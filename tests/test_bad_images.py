@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image
-from joint_world import SOURCES, TARGETS, World, make_world
+from joint_world import TARGETS, World, make_world
 from sjft.bad_images import BadImages
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import BadImageError, InputError
@@ -216,5 +219,30 @@ def test_other_words_are_refused(world: World, value: object) -> None:
         parse_joint_data(world.param_str(on_bad_image=value))
 
 
-def test_sources_outnumber_the_bad_ones() -> None:
-    assert max(BAD_SOURCES) < SOURCES
+LITTLE_MEMORY = """
+import mmap, resource, sys
+import cv2, numpy as np
+from sjft.images import decode_image
+
+encoded = cv2.imencode(sys.argv[1], np.zeros((6000, 6000, 3), np.uint8))[1].tobytes()
+assert decode_image(encoded, "x").shape == (6000, 6000, 3)
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * mmap.PAGESIZE
+resource.setrlimit(resource.RLIMIT_AS, (used + (60 << 20), resource.RLIM_INFINITY))
+try:
+    decode_image(encoded, "record 7")
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png"])
+def test_want_of_memory_is_no_fault_of_the_image(kind: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", LITTLE_MEMORY, kind],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert re.match(r"record 7 cannot be decoded: Failed to allocate \d+ bytes", process.stdout)

@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from sjft.errors import BadImageError
-from sjft.jpeg import jpeg_shape, largest_reduction, reduced_shape
+from sjft.jpeg import is_cut_short, jpeg_shape, largest_reduction, reduced_shape
 from sjft.messages import Datum
 
 #: From the (height, width) of a whole image to that at which it will be shown, in pixels.
@@ -45,7 +45,7 @@ def decode_image(encoded: bytes, name: str) -> np.ndarray:
     EXIF orientation is applied, as Caffe's native layers do with the same OpenCV call.
 
     Returns H x W x 3 uint8, BGR. Raises BadImageError naming the image `name` if it cannot be
-    decoded.
+    decoded, a JPEG that is cut short included; MemoryError if there is no memory for it.
     """
     return _decode(encoded, name, cv2.IMREAD_COLOR)
 
@@ -53,7 +53,8 @@ def decode_image(encoded: bytes, name: str) -> np.ndarray:
 def decode_reduced(encoded: bytes, name: str, resized: Resized) -> Decoded:
     """Decode as decode_image does, a JPEG at the smallest size that `resized` does not enlarge.
 
-    Raises BadImageError naming the image `name` if it cannot be decoded.
+    Raises BadImageError naming the image `name` if it cannot be decoded, a JPEG that is cut short
+    included; MemoryError if there is no memory for it.
     """
     shape = jpeg_shape(encoded)
     reduction = 1 if shape is None else largest_reduction(*shape, resized(*shape))
@@ -66,9 +67,16 @@ def decode_reduced(encoded: bytes, name: str, resized: Resized) -> Decoded:
 
 
 def _decode(encoded: bytes, name: str, flags: int) -> np.ndarray:
+    if is_cut_short(encoded):  # OpenCV 4 paints what is missing grey, OpenCV 5 refuses
+        raise BadImageError(
+            f"{name} cannot be decoded: the JPEG is cut short, expected an end-of-image marker in "
+            f"its {len(encoded)} bytes"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:  # no fault of the image: another must not stand in
+            raise MemoryError(f"{name} cannot be decoded: {error.err}") from None
         image = None
     if image is None:
         raise BadImageError(

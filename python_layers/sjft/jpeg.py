@@ -1,4 +1,4 @@
-"""The size of a JPEG before it is decoded, and how much smaller it may be decoded."""
+"""What a JPEG says before it is decoded: its size, its end, how much smaller it may be decoded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from __future__ import annotations
 REDUCTIONS = (8, 4, 2)
 
 _START = b"\xff\xd8"
+_END = b"\xff\xd9"
 # Start of frame: C0 to CF, but for the Huffman table, an unused one and the arithmetic conditioning
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset([0x01, *range(0xD0, 0xD8)])
@@ -16,6 +17,25 @@ def jpeg_shape(encoded: bytes) -> tuple[int, int] | None:
 
     None if `encoded` is no JPEG, or a damaged one of which the decoder is to judge.
     """
+    at = _frame_header(encoded)
+    if at is None:
+        return None
+    height = int.from_bytes(encoded[at + 5 : at + 7], "big")
+    width = int.from_bytes(encoded[at + 7 : at + 9], "big")
+    return (height, width) if height and width else None
+
+
+def is_cut_short(encoded: bytes) -> bool:
+    """Tell whether a JPEG has no end-of-image marker behind its header; False if it is no JPEG.
+
+    One within the header, a thumbnail's, does not count; bytes after the marker do no harm.
+    """
+    at = _frame_header(encoded)
+    return at is not None and encoded.rfind(_END, at) < 0
+
+
+def _frame_header(encoded: bytes) -> int | None:
+    """Return where the frame header of a JPEG begins, of which at least 9 bytes are there."""
     if encoded[:2] != _START:
         return None
     at = 2
@@ -26,9 +46,7 @@ def jpeg_shape(encoded: bytes) -> tuple[int, int] | None:
         elif marker in _STANDALONE:
             at += 2
         elif marker in _FRAMES:
-            height = int.from_bytes(encoded[at + 5 : at + 7], "big")
-            width = int.from_bytes(encoded[at + 7 : at + 9], "big")
-            return (height, width) if height and width else None
+            return at
         else:
             at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     return None
