@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from conftest import draw_image, write_image_lmdb
@@ -43,9 +44,14 @@ class World(NamedTuple):
         return json.dumps(self.params(**changes))
 
 
-def make_world(folder: Path, seed: int = 0) -> World:
-    """Write target_lmdb, source_lmdb and neighbours_lmdb into `folder`."""
+def make_world(folder: Path, seed: int = 0, grey: str = "") -> World:
+    """Write target_lmdb, source_lmdb and neighbours_lmdb into `folder`.
+
+    Images of the set `grey` ("target", "source") have one channel.
+    """
     images = [draw_image(1000 * seed + i, 40 + i % 3, 44 + i % 5) for i in range(TARGETS + SOURCES)]
+    for i in {"": range(0), "target": range(TARGETS), "source": range(TARGETS, len(images))}[grey]:
+        images[i] = cv2.cvtColor(images[i], cv2.COLOR_BGR2GRAY)
     labels = [i % TARGET_CLASSES for i in range(TARGETS)]
     source_labels = [(i * i) % SOURCE_CLASSES for i in range(SOURCES)]
     target = write_image_lmdb(folder / "target_lmdb", images[:TARGETS], labels)

@@ -24,7 +24,6 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.layers import JointDataLayer
 from sjft.prefetch import PrefetchedStream, open_stream
-from sjft_tools.image_lmdb_writer import ImageLmdbWriter
 from test_layers import caffe_train, children, is_alive
 from test_layers import write_solver as write_caffe_solver
 from test_resume import write_solver
@@ -221,26 +220,25 @@ def test_a_missing_record_is_named(tmp_path: Path, workers: int, on_bad_image: s
     stream.close()
 
 
-def test_grey_and_coloured_images_train_together(world: World, tmp_path: Path) -> None:
-    """One channel in the target, three in the source: both become three."""
-    import cv2
-
-    from sjft_tools.image_lmdb_writer import encoded_datum
-
-    path = tmp_path / "grey"
-    with ImageLmdbWriter(str(path)) as writer:
-        for i in range(8):
-            grey = cv2.cvtColor(draw_image(i), cv2.COLOR_BGR2GRAY)
-            encoded = cv2.imencode(".jpg", grey)[1].tobytes()
-            writer.add(encoded_datum(encoded, 0), 0)
-    keys = {"target": str(path), "crop": 32, "batch_size": 8, "workers": 0, "mean": [0, 0, 0]}
-    params = parse_target_data(json.dumps(keys), train=False)
-    batches = TargetBatches(params)
-    out = blank(batches)
-    assert batches.fill(0, out) == []
-    assert (out["data"][:, 0] == out["data"][:, 1]).all()
-    assert (out["data"][:, 0] == out["data"][:, 2]).all()
-    assert out["data"].std() > 10
+@pytest.mark.parametrize("grey", ["target", "source"])
+def test_grey_and_coloured_images_train_together(world: World, tmp_path: Path, grey: str) -> None:
+    """One channel in one set, three in the other: both become three."""
+    mixed, coloured = (
+        JointBatches(parse_joint_data(each.param_str(workers=0, mean=[0, 0, 0])))
+        for each in (make_world(tmp_path, grey=grey), world)
+    )
+    for number in range(5):
+        out, expected = blank(mixed), blank(coloured)
+        assert mixed.fill(number, out) == coloured.fill(number, expected) == []
+        halves = {"target": slice(0, 4), "source": slice(4, 8)}
+        shown = out["data"][halves.pop(grey)]
+        assert shown.std() > 10
+        assert (shown == shown[:, :1]).all()
+        (rest,) = halves.values()
+        assert not (expected["data"][rest] == expected["data"][rest, :1]).all()
+        for name, top in expected.items():
+            same = rest if name == "data" else slice(None)
+            np.testing.assert_array_equal(out[name][same], top[same])
 
 
 READ_ONLY = """
