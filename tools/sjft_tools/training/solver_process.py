@@ -8,15 +8,14 @@ log.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import faulthandler
 import os
-import signal
 import sys
 import traceback
 from typing import Any
 
 from sjft.errors import InputError
+from sjft.parent_death import die_with_parent
 from sjft.resume import read_schedule, start_at
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.training.job import Job, Reports
@@ -36,7 +35,6 @@ from sjft_tools.training.snapshots import (
 from sjft_tools.training.table import NetOutputs
 from sjft_tools.training.watch import Stopped, StopRequest, Watch
 
-_PR_SET_PDEATHSIG = 1
 _LISTED = 5
 
 
@@ -46,11 +44,7 @@ def main() -> None:
     if not line:
         return  # the launcher is gone
     job = Job.from_line(line)
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != job.launcher:
-        return
+    die_with_parent(job.launcher)
     faulthandler.enable()
     reports, stop = Reports(int(sys.argv[1])), StopRequest()
     try:
