@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import random
 import re
@@ -15,10 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from caffe_nets import BODY, python_layer
+from caffe_processes import children, is_alive
 from joint_world import World, make_world
 from sjft_tools.training.snapshot_files import read_model, read_state
 from sjft_tools.training.snapshots import Shape, choose
-from test_layers import BODY, children, is_alive
 from train_job import (
     assert_same_values,
     caffe_reference,
@@ -72,7 +74,10 @@ def by_caffe(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 def descendants(pid: int) -> list[int]:
-    found = children(pid)
+    try:
+        found = children(pid)
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
+        return []
     return found + [below for child in found for below in descendants(child)]
 
 
@@ -133,7 +138,8 @@ def test_the_process_that_trains_is_killed(world: World, tmp_path: Path) -> None
     assert process.wait(timeout=60) == 1
     assert re.search(
         r"error: the process that trains ended after iteration \d+: it ended by SIGKILL, by hand "
-        r"or because memory ran out; its log is x_train.log; the newest snapshot is x_iter_\d+.sol",
+        r"or because memory ran out; its log is x_train.log; the newest snapshot is (x_iter_\d+)"
+        r".solverstate: 'sjft train solver.prototxt --resume' goes on from it",
         said(tmp_path),
     )
     assert not debris(tmp_path)
@@ -153,7 +159,7 @@ def test_training_that_diverges(finished: Path, tmp_path: Path, base_lr: float, 
     assert re.search(
         f"error: {words}, and no snapshot was taken of it: lower base_lr, set clip_gradients, or "
         "look for wrong labels with 'sjft check solver.prototxt'; the newest snapshot is "
-        "x_iter_10.solverstate",
+        "x_iter_10.solverstate: 'sjft train solver.prototxt --resume' goes on from it",
         train(folder, "--resume", status=1),
     ), said(folder)
     assert snapshots(folder) == snapshots(finished)
@@ -312,6 +318,123 @@ def test_a_gpu_for_a_caffe_without(world: World, tmp_path: Path) -> None:
     write_solver(tmp_path, solver_mode="GPU")
     assert "Cannot use GPU in CPU-only Caffe" in train(tmp_path, status=1)
     assert not snapshots(tmp_path) and not debris(tmp_path)
+
+
+def test_the_source_goes_away_with_the_workers(tmp_path: Path) -> None:
+    """A snapshot is taken, and what goes on from it, with the source back, is a straight run."""
+    world = make_world(tmp_path)
+    straight, ours = tmp_path / "straight", tmp_path / "ours"
+    for folder in (straight, ours):
+        write_job(folder, world, **{**LONG, "snapshot": 0})
+    train(straight)
+    process = start(ours)
+    wait_until(has_trained(ours, 30), process, ours)
+    solver = children(process.pid)[0]
+    Path(world.source).rename(tmp_path / "away")
+    while process.poll() is None:
+        for pid in descendants(solver):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    assert process.returncode in (1, 2)
+    newest = newest_snapshot(said(ours).splitlines()[-1])
+    assert newest >= 30
+    (tmp_path / "away").rename(world.source)
+    assert f"goes on after iteration {newest}, from" in train(ours, "--resume")
+    theirs = snapshots(straight)
+    assert {name: snapshots(ours)[name] for name in theirs} == theirs
+    assert_same_values(table(ours), table(straight))
+
+
+def newest_snapshot(sentence: str) -> int:
+    """Return the iteration of the newest snapshot in a run's last sentence."""
+    found = re.search(
+        r"error: .*; the newest snapshot is x_iter_(\d+).solverstate: "
+        "'sjft train solver.prototxt --resume' goes on from it$",
+        sentence,
+    )
+    assert found is not None, sentence
+    return int(found.group(1))
+
+
+FUSE = """
+import os, caffe
+
+class Fuse(caffe.Layer):
+    passes = 0
+    def setup(self, bottom, top):
+        pass
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+    def forward(self, bottom, top):
+        self.passes += 1
+        if os.path.exists("blows") and open("blows").read() == f"{self.param_str} {self.passes}":
+            raise ValueError("the fuse has blown")
+    def backward(self, top, propagate_down, bottom):
+        pass
+"""
+
+
+def fused() -> str:
+    """Return a body with a data layer that may raise in either phase, and a layer behind conv."""
+    body = BODY
+    for name, bottoms, phase in (
+        ("train", (), "TRAIN"),
+        ("test", (), "TEST"),
+        ("behind", ("conv",), "TRAIN"),
+    ):
+        include = f"include {{ phase: {phase} }}"
+        layer = python_layer("Fuse", name, (name,), bottoms, include).replace("sjft.layers", "fuse")
+        body += f'{layer}layer {{ name: "no_{name}" type: "Silence" bottom: "{name}" {include} }}'
+    return body
+
+
+@pytest.fixture(scope="module")
+def straight(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job with such layers that runs through; beside it, the module they are in."""
+    folder = write_job(tmp_path_factory.mktemp("fused") / "job", world, fused(), iter_size=2)
+    (folder.parent / "fuse.py").write_text(FUSE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder.parent), prepend=os.pathsep)
+        train(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "blows, iteration",
+    [
+        ("train 16", 7),  # in the second pass of an iteration
+        ("train 31", 15),  # right after a snapshot was written, of which no loss is known
+        ("train 1", None),
+        ("test 8", 8),
+        ("behind 16", 5),  # it may be the weights that it does not like
+    ],
+)
+def test_a_layer_raises(
+    straight: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    blows: str,
+    iteration: int | None,
+) -> None:
+    """Where data layers raise, a snapshot is taken; what goes on from it is a straight run."""
+    monkeypatch.setenv("PYTHONPATH", str(straight.parent), prepend=os.pathsep)
+    for name in ("net.prototxt", "solver.prototxt"):
+        shutil.copy(straight / name, tmp_path)
+    (tmp_path / "blows").write_text(blows)
+    last = train(tmp_path, status=1).splitlines()[-1]
+    assert "error: ValueError: the fuse has blown; " in last
+    if iteration is None:
+        assert not snapshots(tmp_path)
+        assert "there is no snapshot yet: 'sjft train solver.prototxt --resume' starts from" in last
+    else:
+        assert newest_snapshot(last) == iteration
+    (tmp_path / "blows").unlink()
+    train(tmp_path, "--resume")
+    theirs = snapshots(straight)
+    assert {name: snapshots(tmp_path)[name] for name in theirs} == theirs
+    assert_same_values(table(tmp_path), table(straight))
+    assert not debris(tmp_path)
 
 
 def test_what_caffe_and_layers_say_becomes_one_sentence(

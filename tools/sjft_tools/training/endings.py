@@ -34,9 +34,9 @@ def ending(plan: Plan, record: Record, status: int, asked: signal.Signals | None
         return Ending(128 + asked, f"{text}: {_how_to_go_on(plan, record)}")
     why = _why(status, list(record.tail))
     if record.saving is not None and status != -signal.SIGKILL:
-        return Ending(1, f"{not_written(plan.prefix, *record.saving, why)}{_newest(record)}")
+        return Ending(1, f"{not_written(plan.prefix, *record.saving, why)}{_newest(plan, record)}")
     text = f"the process that trains ended{_when(record)}: {why}; its log is {plan.log}"
-    return Ending(1, f"{text}{_newest(record)}")
+    return Ending(1, f"{text}{_newest(plan, record)}")
 
 
 def _reported(
@@ -56,12 +56,13 @@ def _reported(
         return Ending(
             1,
             f"{values[0]}, and no snapshot was taken of it: lower base_lr, set clip_gradients, or "
-            f"look for wrong labels with 'sjft check {plan.path}'{_newest(record)}",
+            f"look for wrong labels with 'sjft check {plan.path}'{_newest(plan, record)}",
         )
     status, text = values
+    text = f"{text}{_newest(plan, record)}"
     if status == 2:
         raise InputError(text)
-    return Ending(status, f"{text}{_newest(record)}")
+    return Ending(status, text)
 
 
 def _when(record: Record) -> str:
@@ -72,12 +73,12 @@ def _when(record: Record) -> str:
     )
 
 
-def _newest(record: Record) -> str:
+def _newest(plan: Plan, record: Record) -> str:
     if record.iteration is None:
         return ""
     if record.newest is None:
-        return "; there is no snapshot yet"
-    return f"; the newest snapshot is {record.newest}"
+        return f"; there is no snapshot yet: '{plan.resumption}' starts from the beginning"
+    return f"; the newest snapshot is {record.newest}: '{plan.resumption}' goes on from it"
 
 
 def _how_to_go_on(plan: Plan, record: Record) -> str:

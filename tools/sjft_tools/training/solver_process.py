@@ -49,13 +49,20 @@ def main() -> None:
     reports, stop = Reports(int(sys.argv[1])), StopRequest()
     try:
         train(job, reports, stop)
-    except InputError as error:
-        reports.failed(2, str(error))
-    except Diverged as error:
-        reports.diverged(str(error))
-    except TrainingFailed as error:
-        reports.failed(1, str(error))
     except Exception as error:
+        _report_failure(error, reports)
+        sys.exit(1)
+
+
+def _report_failure(error: Exception, reports: Reports) -> None:
+    """Report the error that is being handled."""
+    if isinstance(error, InputError):
+        reports.failed(2, str(error))
+    elif isinstance(error, Diverged):
+        reports.diverged(str(error))
+    elif isinstance(error, TrainingFailed):
+        reports.failed(1, str(error))
+    else:
         traceback.print_exc()
         reports.failed(1, f"{type(error).__name__}: {error}")
 
@@ -106,6 +113,15 @@ def _lead(
         watch.between()
     except Stopped:
         reports.stopped(solver.iter)
+    except Exception as error:
+        if not watch.in_data_layer:
+            raise
+        _report_failure(error, reports)  # first: the snapshot may fail as well
+        try:
+            watch.save()
+        except TrainingFailed as failure:
+            reports.notice(str(failure))
+        sys.exit(1)
     else:
         reports.finished()
 

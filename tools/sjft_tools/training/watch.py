@@ -1,7 +1,7 @@
 """What happens between the iterations of a solver: snapshots, reports, a look at the loss.
 
 Caffe's solver runs from the first iteration to the last display as under ``caffe train``, and calls
-back here at the start of every iteration and of every pass through a net. A snapshot in mid-run
+back here at the start of every iteration and of every layer's pass forward. A snapshot in mid-run
 waits for the loss of the next iteration, so that none is of weights that have diverged.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import signal
+from functools import partial
 from typing import Any
 
 from sjft_tools.training.job import Job, Reports
@@ -40,7 +41,11 @@ class StopRequest:
 
 
 class Watch:
-    """Watches pycaffe's `solver` through its callbacks; `start` is its first iteration."""
+    """Watches pycaffe's `solver` through its callbacks.
+
+    `in_data_layer`: whether the layer that runs forward, or was the last to, has no bottom. What
+    such a layer raises leaves the solver as the last iteration did.
+    """
 
     def __init__(
         self, solver: Any, job: Job, shape: Shape, reports: Reports, stop: StopRequest
@@ -58,10 +63,11 @@ class Watch:
         ]
         self._passes = 0
         self._loss_sum = self._loss = 0.0
+        self.in_data_layer = False
         solver.add_callback(self._start_iteration, self._end_gradients)
-        net.before_forward(self._before_train_layer)
+        net.before_forward(partial(self._before_train_layer, _data_layers(net)))
         for test_net in solver.test_nets:
-            test_net.before_forward(self._before_test_layer)
+            test_net.before_forward(partial(self._before_test_layer, _data_layers(test_net)))
 
     def between(self) -> None:
         """Do what is due between two iterations. Raises Stopped, TrainingFailed."""
@@ -71,12 +77,18 @@ class Watch:
             self._reports.iteration(done, self._loss)
             if self._is_due(done):
                 self._write()
-        if self._stop and not self._saver.is_waiting and done != self._saved:
-            self._write()
-        if self._saver.is_waiting and (self._stop or done >= self._job.max_iter):
-            self._publish()
         if self._stop:
+            self.save()
             raise Stopped
+        if self._saver.is_waiting and done >= self._job.max_iter:
+            self._publish()
+
+    def save(self) -> None:
+        """Take a snapshot of the last iteration if there is none of it. Raises TrainingFailed."""
+        if not self._saver.is_waiting and self._seen != self._saved:
+            self._write()
+        if self._saver.is_waiting:
+            self._publish()
 
     def _is_due(self, done: int) -> bool:
         if self._job.snapshot and done % self._job.snapshot == 0:
@@ -97,18 +109,22 @@ class Watch:
         self.between()
         self._passes, self._loss_sum = 0, 0.0
 
-    def _before_train_layer(self, layer: int) -> None:
-        if layer != 0:
-            return
+    def _before_train_layer(self, data_layers: set[int], layer: int) -> None:
+        if layer == 0:
+            self._start_train_pass()
+        self.in_data_layer = layer in data_layers
+
+    def _before_test_layer(self, data_layers: set[int], layer: int) -> None:
+        if layer == 0:
+            self.between()
+        self.in_data_layer = layer in data_layers
+
+    def _start_train_pass(self) -> None:
         if self._solver.iter >= self._job.max_iter:
             self.between()  # the pass of the last display
         elif self._passes:
             self._add_loss()
         self._passes += 1
-
-    def _before_test_layer(self, layer: int) -> None:
-        if layer == 0:
-            self.between()
 
     def _end_gradients(self) -> None:
         self._add_loss()
@@ -123,3 +139,8 @@ class Watch:
     def _add_loss(self) -> None:
         for blob, weight in self._losses:
             self._loss_sum += weight * float(blob.data.sum(dtype="float64"))
+
+
+def _data_layers(net: Any) -> set[int]:
+    """Return the numbers of the layers of pycaffe's `net` that have no bottom."""
+    return {i for i in range(len(net.layers)) if not len(net._bottom_ids(i))}
