@@ -56,7 +56,7 @@ def write_image_lmdb(
     labels: Sequence[int],
     class_names: Sequence[str] = (),
 ) -> Path:
-    """Write `images` (H x W x 3 uint8 BGR, or H x W) as PNG records with `labels`; return `path`."""
+    """Write `images` (H x W x 3 uint8 BGR, or H x W) as PNGs with `labels`; return `path`."""
     with ImageLmdbWriter(str(path), class_names) as writer:
         for image, label in zip(images, labels):
             encoded = cv2.imencode(".png", image)[1].tobytes()

@@ -16,7 +16,17 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe_nets import close_layers
+from caffe_nets import write_solver as write_caffe_solver
+from caffe_processes import (
+    caffe_train,
+    children,
+    is_alive,
+    shared_memory,
+    stays_in_shared_memory,
+)
 from conftest import draw_image, write_image_lmdb
+from exact_job import write_solver
 from joint_world import TARGETS, World, make_world
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import InputError
@@ -24,9 +34,6 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.layers import JointDataLayer
 from sjft.prefetch import PrefetchedStream, open_stream
-from test_layers import caffe_train, children, is_alive
-from test_layers import write_solver as write_caffe_solver
-from test_resume import write_solver
 
 ITERATIONS = 2000
 KILL_EVERY = 50
@@ -71,10 +78,7 @@ def trained(solver_file: Path, kill_every: int | None) -> tuple[list[bytes], int
             killed += 1
     assert solver.iter == ITERATIONS
     weights = [blob.data.tobytes() for blobs in solver.net.params.values() for blob in blobs]
-    for net in (solver.net, *solver.test_nets):
-        for one in net.layers:
-            if hasattr(one, "close"):
-                one.close()
+    close_layers(solver.net, *solver.test_nets)
     return weights, killed
 
 
@@ -96,7 +100,7 @@ def test_two_thousand_iterations_with_a_worker_killed_every_fifty(
 def test_caffe_train_killed_leaves_no_process_no_memory_no_lock(
     world: World, tmp_path: Path
 ) -> None:
-    shared_memory = set(os.listdir("/dev/shm"))
+    before = shared_memory()
     write_caffe_solver(tmp_path, world, workers=2)
     file = tmp_path / "solver.prototxt"
     file.write_text(file.read_text().replace("max_iter: 20", "max_iter: 1000000"))
@@ -113,7 +117,7 @@ def test_caffe_train_killed_leaves_no_process_no_memory_no_lock(
     while any(map(is_alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(is_alive, workers))
-    assert set(os.listdir("/dev/shm")) == shared_memory
+    assert not stays_in_shared_memory(before)
     for path in (world.target, world.source, world.neighbours):
         assert "lock.mdb" not in os.listdir(path)
         put(path, "zzz")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import signal
 import subprocess
@@ -16,12 +15,18 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe_nets import JOINT_TOPS, close_layers, net, python_layer, write_solver
+from caffe_processes import (
+    caffe_train,
+    children,
+    is_alive,
+    shared_memory,
+    stays_in_shared_memory,
+)
 from joint_world import TARGETS, World, make_world
 from sjft import layer_params, layers
 from sjft.batches import JointBatches
 from sjft.errors import InputError
-
-JOINT_TOPS = ("data", "target_label", "source_label", "target_index")
 
 
 @pytest.fixture(scope="module")
@@ -29,38 +34,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-def python_layer(
-    layer: str,
-    param_str: str,
-    tops: tuple[str, ...],
-    bottoms: tuple[str, ...] = (),
-    extra: str = "",
-) -> str:
-    blobs = "".join(f'bottom: "{b}" ' for b in bottoms) + "".join(f'top: "{t}" ' for t in tops)
-    return (
-        f'layer {{ name: "{layer}{len(bottoms)}" type: "Python" {blobs} {extra} python_param '
-        f'{{ module: "sjft.layers" layer: "{layer}" param_str: \'{param_str}\' }} }}\n'
-    )
-
-
-def net(folder: Path, text: str, phase: int = caffe.TRAIN) -> caffe.Net:
-    file = folder / "net.prototxt"
-    file.write_text(text)
-    return caffe.Net(str(file), phase)
-
-
-def close(opened: caffe.Net) -> None:
-    for layer in opened.layers:
-        if isinstance(layer, (layers.JointDataLayer, layers.TargetDataLayer)):
-            layer.close()
-
-
 def batches(opened: caffe.Net, count: int) -> list[list[bytes]]:
     seen = []
     for _ in range(count):
         opened.forward()
         seen.append([blob.data.tobytes() for blob in opened.blobs.values()])
-    close(opened)
+    close_layers(opened)
     return seen
 
 
@@ -84,7 +63,7 @@ def test_joint_tops_have_their_shapes_and_contents(world: World, tmp_path: Path)
     assert shapes == dict(zip(JOINT_TOPS, [(8, 3, 32, 32), (4,), (4,), (4,)]))
     indices = opened.blobs["target_index"].data
     assert np.array_equal(opened.blobs["target_label"].data, indices % 5)
-    close(opened)
+    close_layers(opened)
 
 
 def test_target_layer_in_the_test_phase_repeats_itself(world: World, tmp_path: Path) -> None:
@@ -183,83 +162,9 @@ def test_joint_layer_refuses_the_test_phase(world: World, tmp_path: Path) -> Non
 
 # The command line.
 
-BODY = """
-layer {
-  name: "conv" type: "Convolution" bottom: "data" top: "conv"
-  convolution_param { num_output: 4 kernel_size: 5 stride: 2 weight_filler { type: "xavier" } }
-}
-layer {
-  name: "slice" type: "Slice" bottom: "conv" top: "target" top: "source"
-  slice_param { axis: 0 } include { phase: TRAIN }
-}
-layer { name: "pass" type: "Power" bottom: "conv" top: "target" include { phase: TEST } }
-layer {
-  name: "target_score" type: "InnerProduct" bottom: "target" top: "target_score"
-  inner_product_param { num_output: TARGET weight_filler { type: "gaussian" std: 0.001 } }
-}
-layer {
-  name: "source_score" type: "InnerProduct" bottom: "source" top: "source_score"
-  inner_product_param { num_output: SOURCE weight_filler { type: "gaussian" std: 0.001 } }
-  include { phase: TRAIN }
-}
-layer {
-  name: "accuracy" type: "Accuracy" bottom: "target_score" bottom: "target_label" top: "accuracy"
-  include { phase: TEST }
-}
-"""
-SOLVER = """
-net: "net.prototxt" base_lr: 0.0001 lr_policy: "fixed" max_iter: 20 display: 1 momentum: 0.9
-test_iter: 2 test_interval: 10 snapshot: 20 snapshot_prefix: "x" random_seed: 1 solver_mode: CPU
-"""
-
-
-def write_solver(
-    folder: Path, world: World, classes: tuple[int, int] = (5, 6), **changes: object
-) -> None:
-    """Write solver.prototxt and net.prototxt; `changes` are to JointDataLayer's keys."""
-    test = json.dumps({"target": world.target, "batch_size": 7, "resize": 36, "crop": 32})
-    train_only = "include { phase: TRAIN }"
-    bottoms = ("target_score", "target_label", "source_score", "source_label")
-    tops = ("loss", "target_loss", "source_loss")
-    weights = "loss_weight: 1 loss_weight: 0 loss_weight: 0 "
-    text = (
-        python_layer("JointDataLayer", world.param_str(**changes), JOINT_TOPS[:3], (), train_only)
-        + python_layer("TargetDataLayer", test, JOINT_TOPS[:2], (), "include { phase: TEST }")
-        + BODY.replace("TARGET", str(classes[0])).replace("SOURCE", str(classes[1]))
-        + python_layer("MultiTaskLossLayer", "{}", tops, bottoms, weights + train_only)
-    )
-    (folder / "net.prototxt").write_text(text)
-    (folder / "solver.prototxt").write_text(SOLVER)
-
-
-def caffe_train(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        ["caffe", "train", "-solver", "solver.prototxt"],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "GLOG_minloglevel": "0"},
-    )
-
-
-def children(pid: int) -> list[int]:
-    """The processes that `pid` started, and those that these started."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    own = [int(child) for child in text.split()]
-    return own + [grandchild for child in own for grandchild in children(child)]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
 
 def test_caffe_train_runs_and_leaves_nothing(world: World, tmp_path: Path) -> None:
-    shared_memory = set(os.listdir("/dev/shm"))
+    before = shared_memory()
     write_solver(tmp_path, world, workers=2)
     process = caffe_train(tmp_path)
     log, _ = process.communicate(timeout=120)
@@ -270,7 +175,7 @@ def test_caffe_train_runs_and_leaves_nothing(world: World, tmp_path: Path) -> No
     assert len(re.findall("accuracy = ", log)) == 3
     assert "14 target images, 30 of 40 source images selected, in 4 classes" in log
     assert (tmp_path / "x_iter_20.caffemodel").exists()
-    assert set(os.listdir("/dev/shm")) == shared_memory
+    assert not stays_in_shared_memory(before)
 
 
 def test_caffe_train_ends_in_the_same_weights_for_any_workers(world: World, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import caffe
+from caffe_nets import close_layers, net, python_layer
 from joint_world import World, make_world
 from sjft.errors import InputError
-from test_layers import close, net, python_layer
 
 CASES = 1000
 TOPS = {"JointDataLayer": ("a", "b", "c"), "TargetDataLayer": ("a", "b")}
@@ -82,7 +82,7 @@ def test_every_param_str_is_a_layer_or_a_sentence(world: World, tmp_path: Path, 
                 assert all(np.isfinite(blob.data).all() for blob in opened.blobs.values())
                 valid += 1
             finally:
-                close(opened)
+                close_layers(opened)
         except InputError as error:
             refused += 1
             sentence = str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import caffe
+from caffe_nets import close_layers
+from exact_job import write_solver
 from joint_world import World, make_world
 from sjft.command_line import flag, is_embedded, process_arguments
 from sjft.errors import InputError
@@ -24,68 +25,6 @@ ITERATIONS = 20
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("world"))
-
-
-def net_text(world: World, **changes: object) -> str:
-    """A small joint net with convolution, a test net over part of the test set, and no dropout."""
-    joint = world.param_str(batch_size=8, **changes)
-    target = json.dumps({"target": world.target, "batch_size": 3, "crop": 32, "workers": 1})
-    return f"""
-layer {{ name: "data" type: "Python" top: "data" top: "target_label" top: "source_label"
-  include {{ phase: TRAIN }}
-  python_param {{ module: "sjft.layers" layer: "JointDataLayer" param_str: '{joint}' }} }}
-layer {{ name: "data" type: "Python" top: "data" top: "target_label"
-  include {{ phase: TEST }}
-  python_param {{ module: "sjft.layers" layer: "TargetDataLayer" param_str: '{target}' }} }}
-layer {{ name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {{
-  num_output: 4 kernel_size: 5 stride: 3 weight_filler {{ type: "xavier" }} }} }}
-layer {{ name: "relu" type: "ReLU" bottom: "conv" top: "conv" }}
-layer {{ name: "slice" type: "Slice" bottom: "conv" top: "target" top: "source"
-  include {{ phase: TRAIN }} slice_param {{ axis: 0 }} }}
-layer {{ name: "score" type: "InnerProduct" bottom: "target" top: "target_score"
-  include {{ phase: TRAIN }} param {{ name: "w" }} param {{ name: "b" }}
-  inner_product_param {{ num_output: 5 weight_filler {{ type: "xavier" }} }} }}
-layer {{ name: "source_score" type: "InnerProduct" bottom: "source" top: "source_score"
-  include {{ phase: TRAIN }}
-  inner_product_param {{ num_output: 6 weight_filler {{ type: "xavier" }} }} }}
-layer {{ name: "loss" type: "Python" bottom: "target_score" bottom: "target_label"
-  bottom: "source_score" bottom: "source_label" top: "loss" loss_weight: 1
-  include {{ phase: TRAIN }}
-  python_param {{ module: "sjft.layers" layer: "MultiTaskLossLayer" param_str: "{{}}" }} }}
-layer {{ name: "score" type: "InnerProduct" bottom: "conv" top: "target_score"
-  include {{ phase: TEST }} param {{ name: "w" }} param {{ name: "b" }}
-  inner_product_param {{ num_output: 5 }} }}
-layer {{ name: "test_loss" type: "SoftmaxWithLoss" bottom: "target_score" bottom: "target_label"
-  top: "test_loss" include {{ phase: TEST }} }}
-"""
-
-
-def write_solver(folder: Path, world: World, iterations: int, **fields: object) -> Path:
-    folder.mkdir(exist_ok=True)
-    net = folder / "net.prototxt"
-    net.write_text(net_text(world))
-    settings: dict[str, object] = {
-        "net": json.dumps(str(net)),
-        "base_lr": 0.0001,
-        "lr_policy": '"multistep"',
-        "gamma": 0.5,
-        "stepvalue": "[8, 16]",
-        "momentum": 0.9,
-        "weight_decay": 0.001,
-        "max_iter": iterations,
-        "iter_size": 2,
-        "display": 1,
-        "test_iter": 2,
-        "test_interval": 5,
-        "snapshot": 10,
-        "snapshot_prefix": json.dumps(str(folder / "small")),
-        "random_seed": 7,
-        "solver_mode": "CPU",
-        **fields,
-    }
-    solver = folder / f"solver_{iterations}.prototxt"
-    solver.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
-    return solver
 
 
 def caffe_train(solver: Path, *arguments: str) -> str:
@@ -106,9 +45,7 @@ def weights(folder: Path) -> list[bytes]:
     opened = caffe.Net(str(folder / "net.prototxt"), caffe.TEST)
     opened.copy_from(str(folder / f"small_iter_{ITERATIONS}.caffemodel"))
     model = [blob.data.tobytes() for blobs in opened.params.values() for blob in blobs]
-    for layer in opened.layers:
-        if hasattr(layer, "close"):
-            layer.close()
+    close_layers(opened)
     return model
 
 
@@ -206,10 +143,7 @@ def test_pycaffe_resumed_equals_the_straight_run(world: World, tmp_path: Path) -
     solver.step(10)
     assert solver.iter == ITERATIONS
     assert weights(folder) == weights(tmp_path / "straight")
-    for net in (solver.net, *solver.test_nets):
-        for layer in net.layers:
-            if hasattr(layer, "close"):
-                layer.close()
+    close_layers(solver.net, *solver.test_nets)
 
 
 def test_without_the_snapshot_the_weights_would_differ(world: World, tmp_path: Path) -> None:
@@ -222,10 +156,7 @@ def test_without_the_snapshot_the_weights_would_differ(world: World, tmp_path: P
     solver.restore(str(folder / "small_iter_10.solverstate"))
     solver.step(10)
     assert weights(folder) != weights(tmp_path / "straight")
-    for net in (solver.net, *solver.test_nets):
-        for layer in net.layers:
-            if hasattr(layer, "close"):
-                layer.close()
+    close_layers(solver.net, *solver.test_nets)
 
 
 def test_a_snapshot_that_cannot_be_read_is_named(world: World, tmp_path: Path) -> None:

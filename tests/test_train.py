@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from caffe_nets import BODY
 from joint_world import World, make_world
-from test_layers import BODY
 from train_job import (
     assert_same_values,
     caffe_reference,

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from caffe_nets import BODY, JOINT_TOPS, python_layer
+from caffe_processes import caffe_train
 from joint_world import World
-from test_layers import BODY, JOINT_TOPS, caffe_train, python_layer
 
 SOLVER = {
     "net": '"net.prototxt"',
