@@ -1,12 +1,13 @@
 """One process per GPU: Caffe's processes find each other and add up their gradients by NCCL.
 
-Not run yet: there was no machine with several GPUs.
+NCCL's part has not been run yet: there was no machine with several GPUs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from sjft_tools.training.job import Job, Reports
@@ -14,23 +15,39 @@ from sjft_tools.training.job import Job, Reports
 _ID_BYTES = 128
 
 
+def take_rank(caffe: Any, job: Job) -> None:
+    """Tell Caffe, before a solver is made, which of how many processes this one is."""
+    caffe.set_solver_count(len(job.gpus))
+    caffe.set_solver_rank(job.rank)
+    caffe.set_multiprocess(True)
+
+
 def join(caffe: Any, solver: Any, job: Job, reports: Reports) -> Any:
     """Let `solver` train with those of the other processes; return what must live as long.
 
-    Rank 0 makes the id by which they find each other; the launcher hands it to the others. All
-    start with rank 0's weights.
+    All start with rank 0's weights.
     """
-    if job.rank == 0:
-        nccl_id = _new_id()
-        reports.nccl_id(nccl_id.hex())
-    else:
-        nccl_id = bytes.fromhex(sys.stdin.readline())
-    nccl = caffe.NCCL(solver, nccl_id)
+    nccl = caffe.NCCL(solver, exchange_id(job, reports, _new_id))
     nccl.bcast()
     solver.add_callback(nccl)
     if solver.param.layer_wise_reduce:
         solver.net.after_backward(nccl)
     return nccl
+
+
+def exchange_id(job: Job, reports: Reports, new_id: Callable[[], bytes]) -> bytes:
+    """Return the id by which the processes find each other, the same in all of them.
+
+    Rank 0 makes it by `new_id`; the launcher hands it to the others.
+    """
+    if job.rank == 0:
+        own = new_id()
+        reports.nccl_id(own.hex())
+        return own
+    line = sys.stdin.readline()
+    if not line:
+        raise BrokenPipeError("the launcher is gone")
+    return bytes.fromhex(line)
 
 
 def _new_id() -> bytes:

@@ -19,7 +19,7 @@ from sjft.parent_death import die_with_parent
 from sjft.resume import read_schedule, start_at
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.training.job import Job, Reports
-from sjft_tools.training.several_gpus import join
+from sjft_tools.training.several_gpus import join, take_rank
 from sjft_tools.training.snapshot_files import IncompleteError, copy_state, read_model, read_state
 from sjft_tools.training.snapshots import (
     STATE,
@@ -76,9 +76,7 @@ def train(job: Job, reports: Reports, stop: StopRequest) -> None:
     else:
         caffe.set_mode_cpu()
     if len(job.gpus) > 1:
-        caffe.set_solver_count(len(job.gpus))
-        caffe.set_solver_rank(job.rank)
-        caffe.set_multiprocess(True)
+        take_rank(caffe, job)
     solver = caffe.get_solver(job.solver)
     shape = shape_of(solver)
     snapshot = _restore(solver, job, shape, reports)
