@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from caffe_processes import shared_memory, stays_in_shared_memory
 from joint_world import World, make_world
 from sjft.batches import Batches, JointBatches
 from sjft.errors import InputError
@@ -284,10 +285,10 @@ def test_a_stream_goes_on_elsewhere(opened: list) -> None:
 
 
 def test_closing_leaves_no_process_and_no_shared_memory() -> None:
-    before = set(os.listdir("/dev/shm"))
+    before = shared_memory()
     stream = open_stream(Numbers(), params(3))
     workers = pids(stream)
-    assert set(os.listdir("/dev/shm")) == before
+    assert not stays_in_shared_memory(before)
     stream.close()
     assert not any(map(exists, workers))
     stream.close()
