@@ -140,23 +140,21 @@ def training_figures(found: dict[str, list[float]]) -> dict[str, Median]:
     }
 
 
-def show(
-    results: Results,
-    found: dict[str, Median],
-    training: dict[str, list[float]],
-    figures: dict[str, Median],
-) -> None:
-    """Print all figures."""
+def show_rates(results: Results, found: dict[str, Median]) -> None:
+    """Print a line per way and per ratio."""
     print(f"{'':50}{'images/s':>10}{'cores':>7}{'core ms/image':>15}")
     for name, result in results.items():
         rate, busy = median(result["rate"]), median(result["cores"])
         print(f"{name:50}{rate:10,.0f}{busy:7.2f}{1000 * busy / rate:15.3f}")
     others = max(max(result["others"]) for result in results.values())
-    print(f"other processes took up to {others:.2f} cores meanwhile")
-    print()
+    print(f"other processes took up to {others:.2f} cores meanwhile\n")
     for name, ratio in found.items():
         print(f"{name:82} {ratio.text()}")
-    print()
+    print(flush=True)
+
+
+def show_training(training: dict[str, list[float]], figures: dict[str, Median]) -> None:
+    """Print what the data take of a training step."""
     joint, dummy = median(training["joint"]), median(training["dummy"])
     print(f"a training step of SqueezeNet: {joint:.3f} s, with DummyData {dummy:.3f} s")
     for name, figure in figures.items():
@@ -180,9 +178,10 @@ def main() -> None:
     print(", ".join(f"{name} {size:.0f} kB" for name, size in sizes.items()), "a record")
     results = measure_rates(all_ways(folder), args.rounds, args.seconds)
     found = ratios(results)
+    show_rates(results, found)
     training = measure_training(folder, args.steps)
     figures = training_figures(training)
-    show(results, found, training, figures)
+    show_training(training, figures)
     content = {
         "rounds": args.rounds,
         "seconds": args.seconds,

@@ -21,6 +21,7 @@ from typing import Any, Callable
 import cv2
 import lmdb
 import numpy as np
+from processes import descendants
 
 from sjft_tools.nets.text import Word, net_text
 from sjft_tools.pycaffe import import_caffe
@@ -80,10 +81,9 @@ def loop_batches(
 
 
 def processor_seconds() -> np.ndarray:
-    """Return the seconds of all cores spent so far by this process and its children, and by all."""
-    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    """Return the cores' seconds spent so far by this process and its workers, and by everyone."""
     own = 0
-    for pid in ["self", *pids]:
+    for pid in [os.getpid(), *descendants(os.getpid())]:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         own += int(fields[11]) + int(fields[12])
     user, nice, system = Path("/proc/stat").read_text().split()[1:4]

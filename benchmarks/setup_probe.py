@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
+from processes import descendants
+
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import net_text
 from sjft_tools.pycaffe import import_caffe
@@ -37,7 +39,7 @@ STAGES = {
 }
 
 
-def memory(pid: int | str = "self") -> dict[str, int]:
+def memory(pid: int) -> dict[str, int]:
     """Return MiB by kind, from the kernel's own sums."""
     kinds = {}
     for file in ("status", "smaps_rollup"):
@@ -54,11 +56,6 @@ def memory(pid: int | str = "self") -> dict[str, int]:
         "pss": kinds["Pss"],
         "private": kinds["Private_Clean"] + kinds["Private_Dirty"],
     }
-
-
-def children() -> list[int]:
-    """Return the process ids of this process's children."""
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
 def timed(function: Callable[..., Any], stage: str, seconds: dict[str, float]) -> Any:
@@ -86,21 +83,21 @@ def main() -> None:
         file = Path(folder) / "net.prototxt"
         file.write_text(net_text("setup", "One data layer.", [layer]))
         Path("/proc/self/clear_refs").write_text("5")  # from here on is the peak of interest
-        before = memory()
+        before = memory(os.getpid())
         begin = time.perf_counter()
         net = caffe.Net(str(file), caffe.TRAIN)
         set_up = time.perf_counter() - begin
-    after = memory()
+    after = memory(os.getpid())
     print(json.dumps({"seconds": set_up, "before": before, "after": after}), flush=True)
     net.forward()
     first_batch = time.perf_counter() - begin
     for _ in range(BATCHES):
         net.forward()
-    workers = [memory(pid) for pid in children()]
+    workers = [memory(pid) for pid in descendants(os.getpid())]
     content = {
         "first_batch": first_batch,
         "stages": seconds,
-        "parent": memory(),
+        "parent": memory(os.getpid()),
         "workers": workers,
     }
     print(json.dumps(content), flush=True)

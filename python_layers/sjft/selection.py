@@ -109,10 +109,16 @@ def select(
     labels[selected] = new_labels[np.asarray(source_labels)[selected]]
 
     if np.count_nonzero(counts) > len(classes):
-        # one row at a time: arrays of all neighbours are what takes memory
         is_kept = labels >= 0
-        bounds = list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))
-        left = np.array([np.count_nonzero(is_kept[neighbours[a:b]]) for a, b in bounds])
+        kept = np.empty_like(neighbours)  # takes memory only as far as it is written
+        left = np.empty(len(sizes), np.int64)
+        end = 0
+        for i, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist())):
+            row = neighbours[start:stop]
+            row = row[is_kept[row]]
+            left[i] = len(row)
+            kept[end : end + len(row)] = row
+            end += len(row)
         if left.min() == 0:
             i = int(left.argmin())
             raise InputError(
@@ -120,10 +126,6 @@ def select(
                 f"neighbours have fewer than min_source_per_class = {min_source_per_class} "
                 f"selected images; lower min_source_per_class or raise k0"
             )
+        neighbours = kept[:end]
         offsets = np.concatenate(([0], np.cumsum(left)))
-        kept = np.empty(int(offsets[-1]), np.int32)
-        for (a, b), start, size in zip(bounds, offsets.tolist(), left.tolist()):
-            row = neighbours[a:b]
-            kept[start : start + size] = row[is_kept[row]]
-        neighbours = kept
     return Selection(neighbours, offsets, labels, classes, int(np.count_nonzero(labels >= 0)))
