@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from _pytest.monkeypatch import MonkeyPatch  # pytest itself has it since 6.2
 
 from caffe_nets import BODY, python_layer
 from caffe_processes import children, is_alive
@@ -394,9 +395,12 @@ def straight(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job with such layers that runs through; beside it, the module they are in."""
     folder = write_job(tmp_path_factory.mktemp("fused") / "job", world, fused(), iter_size=2)
     (folder.parent / "fuse.py").write_text(FUSE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder.parent), prepend=os.pathsep)
+    patch = MonkeyPatch()
+    patch.setenv("PYTHONPATH", str(folder.parent), prepend=os.pathsep)
+    try:
         train(folder)
+    finally:
+        patch.undo()
     return folder
 
 
