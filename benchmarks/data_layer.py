@@ -1,12 +1,12 @@
 """How fast the data layers are: beside Caffe's own, beside plain Python, and beside no data at all.
 
-    python benchmarks/data_layer.py [--rounds 9] [--seconds 3] [--steps 60] [--images DIR] [--json FILE]
+    python benchmarks/data_layer.py [--rounds 20] [--seconds 0.7] [--steps 60] [--images DIR] [--json FILE]
 
 All ways read the same LMDBs of JPEG records, 256 x 256 and larger, made below build/benchmarks/ from
 drawn photographs or from the images in DIR: batch 18, crop 224 at random, mirror, mean. In each
-round every way runs for some seconds in a process of its own, in random order; batches that were
-ready before do not count. Shown are medians over the rounds, and of the ratios within each round
-also the 95 % confidence interval. "cores" is how many a way kept busy.
+round every way has its turn, in random order; batches that were ready before do not count. Shown
+are medians over the rounds, and of the ratios within each round also the 95 % confidence interval.
+"cores" is how many a way kept busy.
 
 Then a real net takes training steps, fed by JointDataLayer and by DummyData in turn.
 """  # noqa: E501
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -28,14 +27,13 @@ import numpy as np
 import photographs
 import ways
 from medians import Median, median_of
+from rates import Results, measure_rates
 from ways import Way
 
 from sjft.layer_params import cores
-from sjft_tools.command import progress
 
 PROBES = Path(__file__).parent
 NATIVE, LOOP, LARGE = "Caffe's Data", "plain Python loop", "1024 x 768: "
-Results = dict[str, dict[str, list[float]]]  # way -> figure -> one value per round
 
 
 def worker_counts() -> list[int]:
@@ -65,39 +63,6 @@ def all_ways(folder: Path) -> dict[str, Way]:
 def alone() -> str:
     """Return the name of the way that shows what the machine can do at most."""
     return f"JointDataLayer, workers 0, {cores()} processes apart"
-
-
-def run(way: Way, seconds: float) -> dict[str, float]:
-    """Run `way` once; return images per second, and cores busy with it and with other processes."""
-    spec = json.dumps({**way.spec, "seconds": seconds})
-    command = [sys.executable, str(PROBES / "rate_probe.py"), spec]
-    probes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(way.processes)
-    ]
-    found = []
-    for probe in probes:
-        output, errors = probe.communicate()
-        if probe.returncode:
-            raise SystemExit(f"a measurement failed:\n{errors}")
-        found.append(json.loads(output))
-    own = sum(figures["cores"] for figures in found)
-    return {
-        "rate": way.batch_size * sum(figures["batches"] for figures in found),
-        "cores": own,
-        "others": max(0.0, max(figures["all cores"] for figures in found) - own),
-    }
-
-
-def measure_rates(found: dict[str, Way], rounds: int, seconds: float) -> Results:
-    """Return what run() says of every way, once for each round."""
-    results: Results = {name: {"rate": [], "cores": [], "others": []} for name in found}
-    order = random.Random(1)
-    for _ in progress(range(rounds), "images per second", unit="round"):
-        for name in order.sample(list(found), len(found)):
-            for key, value in run(found[name], seconds).items():
-                results[name][key].append(value)
-    return results
 
 
 def measure_training(folder: Path, steps: int) -> dict[str, Any]:
@@ -163,8 +128,8 @@ def show_training(training: dict[str, list[float]], figures: dict[str, Median]) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=3, help="of each way in each round")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=0.7, help="of each way in each round")
     parser.add_argument("--steps", type=int, default=60, help="pairs of training steps")
     parser.add_argument("--images", type=Path, metavar="DIR", help="real images to use")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/data_layer.json"))

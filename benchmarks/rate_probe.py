@@ -1,10 +1,12 @@
-"""Batches taken as fast as one way of making them goes, in this process: run by data_layer.py.
+"""A process in which ways of making batches run, one at a time and as told: see data_layer.py.
 
-    python benchmarks/rate_probe.py WAY
+    python benchmarks/rate_probe.py
 
-WAY is JSON: "kind", "net" or "loop"; the arguments of net_batches or loop_batches below; and
-"seconds" to measure. Prints JSON: batches a second, how many cores were busy with them, and how
-many were busy on the machine.
+Each line of standard input is JSON: "name" of the way; "kind", "net" or "loop", and "arguments",
+those of net_batches or loop_batches below; "ahead", the most batches that the way makes ahead;
+"seconds" to measure. A way is set up when it is named first, and idle while others run. Each is
+answered by a line of JSON: batches a second, how many cores were busy with them, and how many on
+the machine.
 """
 
 from __future__ import annotations
@@ -19,18 +21,16 @@ from pathlib import Path
 from typing import Any, Callable
 
 import cv2
-import lmdb
 import numpy as np
 from processes import descendants
 
+from sjft.lmdb_env import open_env
 from sjft_tools.nets.text import Word, net_text
 from sjft_tools.pycaffe import import_caffe
 
 caffe = import_caffe()
 
-WARM_UP_S = 1.0
-# more than any way makes ahead: none of those counts that were ready before the clock started
-WARM_UP_BATCHES = 40
+IDLE_S = 0.05
 
 
 def net_batches(layer: dict[str, Any]) -> Callable[[], object]:
@@ -51,7 +51,8 @@ def loop_batches(
     data = np.empty((batch_size, 3, crop, crop), np.float32)
     labels = np.empty(batch_size, np.float32)
     means = np.array(mean, np.float32)[:, None, None]
-    transaction = lmdb.open(path, readonly=True, lock=False).begin()
+    # by sjft's table of open LMDBs: py-lmdb does not open one twice in a process
+    transaction = open_env(path, "source").begin()
 
     def values() -> Iterator[bytes]:
         while True:
@@ -84,29 +85,46 @@ def processor_seconds() -> np.ndarray:
     """Return the cores' seconds spent so far by this process and its workers, and by everyone."""
     own = 0
     for pid in [os.getpid(), *descendants(os.getpid())]:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        own += int(fields[11]) + int(fields[12])
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            own += int(file.read_text().split()[0])
     user, nice, system = Path("/proc/stat").read_text().split()[1:4]
-    return np.array([own, int(user) + int(nice) + int(system)]) / os.sysconf("SC_CLK_TCK")
+    ticks = int(user) + int(nice) + int(system)
+    return np.array([own / 1e9, ticks / os.sysconf("SC_CLK_TCK")])
 
 
-def main() -> None:
-    way = json.loads(sys.argv[1])
-    seconds = way.pop("seconds")
-    kinds: dict[str, Callable[..., Any]] = {"net": net_batches, "loop": loop_batches}
-    take = kinds[way.pop("kind")](**way)
-    begin, batches = time.perf_counter(), 0
-    while time.perf_counter() - begin < WARM_UP_S or batches < WARM_UP_BATCHES:
+def wait_until_idle() -> None:
+    """Wait until all batches are made that are to be ready for the next turn."""
+    busy = 1.0
+    while busy > IDLE_S / 10:
+        before = processor_seconds()[0]
+        time.sleep(IDLE_S)
+        busy = processor_seconds()[0] - before
+
+
+def measure(take: Callable[[], object], ahead: int, seconds: float) -> dict[str, float]:
+    """Take batches for some seconds, once those are gone that were ready before."""
+    for _ in range(ahead + 2):
         take()
-        batches += 1
     begin, busy, batches = time.perf_counter(), processor_seconds(), 0
     while time.perf_counter() - begin < seconds:
         take()
         batches += 1
     elapsed = time.perf_counter() - begin
     own, everyone = ((processor_seconds() - busy) / elapsed).tolist()
-    figures = {"batches": batches / elapsed, "cores": own, "all cores": everyone}
-    print(json.dumps(figures), flush=True)
+    return {"batches": batches / elapsed, "cores": own, "all cores": everyone}
+
+
+def main() -> None:
+    kinds: dict[str, Callable[..., Any]] = {"net": net_batches, "loop": loop_batches}
+    ways: dict[str, Callable[[], object]] = {}
+    for line in sys.stdin:
+        told = json.loads(line)
+        if told["name"] not in ways:
+            ways[told["name"]] = kinds[told["kind"]](**told["arguments"])
+            wait_until_idle()
+        figures = measure(ways[told["name"]], told["ahead"], told["seconds"])
+        print(json.dumps(figures), flush=True)
+        wait_until_idle()
     os._exit(0)  # workers end with their parent
 
 

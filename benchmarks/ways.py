@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from photographs import K, lmdb_path
 
+from sjft.layer_params import parse_target_data
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import Message
 
@@ -14,9 +15,11 @@ BATCH, CROP, MEAN, SHORTER = 18, 224, [104, 117, 123], 256
 
 
 class Way(NamedTuple):
-    """`spec`: what rate_probe.py is told; `processes`: how many of them run at once."""
+    """One way, as rate_probe.py is told it; `processes` of them run at once."""
 
-    spec: dict[str, Any]
+    kind: str
+    arguments: dict[str, Any]
+    ahead: int = 0
     batch_size: int = BATCH
     processes: int = 1
 
@@ -36,20 +39,19 @@ def native(folder: Path, prefetch: int, batch_size: int = BATCH) -> Way:
             "prefetch": prefetch,
         },
     }
-    return Way({"kind": "net", "layer": layer}, batch_size)
+    return Way("net", {"layer": layer}, prefetch, batch_size)
 
 
 def loop(folder: Path, name: str = "source", resize_shorter: int | None = None) -> Way:
     """What one writes down in Python, on one LMDB of photographs.SETS."""
-    spec = {
-        "kind": "loop",
+    arguments = {
         "path": lmdb_path(folder, name),
         "batch_size": BATCH,
         "crop": CROP,
         "mean": MEAN,
         "resize_shorter": resize_shorter,
     }
-    return Way(spec)
+    return Way("loop", arguments)
 
 
 def joint_params(folder: Path, workers: int | None) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def joint(folder: Path, workers: int, processes: int = 1) -> Way:
     """JointDataLayer: half target images, half source images."""
     tops = ["data", "target_label", "source_label"]
     layer = L.python_layer("data", "JointDataLayer", joint_params(folder, workers), tops)
-    return Way({"kind": "net", "layer": layer}, processes=processes)
+    return Way("net", {"layer": layer}, _ahead(workers), processes=processes)
 
 
 def target(
@@ -86,4 +88,8 @@ def target(
         "workers": workers,
     }
     layer = L.python_layer("data", "TargetDataLayer", params, ["data", "target_label"])
-    return Way({"kind": "net", "layer": layer})
+    return Way("net", {"layer": layer}, _ahead(workers))
+
+
+def _ahead(workers: int) -> int:
+    return parse_target_data(f'{{"target": "any", "workers": {workers}}}', True).prefetch.depth
