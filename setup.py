@@ -33,7 +33,14 @@ setup(
         # what pycaffe itself imports
         "caffe": ["scikit-image", "scipy", "six", "pydot"],
         "gallery": ["matplotlib"],
+        # compiled kernels for sjft retrieve; numpy does the same, far slower
+        "numba": ["numba>=0.57"],
+        # another engine for the AlexNet bank and for matching, on the CPU or a GPU
+        "torch": ["torch>=2.1"],
+        # sjft retrieve on a cluster
+        "dask": ["distributed>=2023.5"],
         "demo": ["scikit-learn", "matplotlib"],
-        "dev": ["pytest", "ruff", "mypy", "hypothesis"],
+        # One torch for all who test. Its wheels for Linux bring CUDA along, some 3 GB.
+        "dev": ["pytest", "ruff", "mypy", "hypothesis", "numba", "torch==2.13.0", "distributed"],
     },
 )

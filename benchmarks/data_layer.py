@@ -1,6 +1,6 @@
 """How fast the data layers are: beside Caffe's own, beside plain Python, and beside no data at all.
 
-    python benchmarks/data_layer.py [--rounds 20] [--seconds 0.7] [--steps 60] [--images DIR] [--json FILE]
+    python benchmarks/data_layer.py [--rounds 20] [--seconds 0.7] [--steps 100] [--images DIR] [--json FILE]
 
 All ways read the same LMDBs of JPEG records, 256 x 256 and larger, made below build/benchmarks/ from
 drawn photographs or from the images in DIR: batch 18, crop 224 at random, mirror, mean. In each
@@ -97,11 +97,12 @@ def ratios(results: Results) -> dict[str, Median]:
 def training_figures(found: dict[str, list[float]]) -> dict[str, Median]:
     """Return what of a training step the data take, in percent of a step, with DummyData's."""
     joint, dummy = np.array(found["joint"]), np.array(found["dummy"])
-    waited, took = np.array(found["waited"]), np.array(found["took"])
+    waited, took, workers = (np.array(found[name]) for name in ("waited", "took", "workers"))
     return {
         "slower than with DummyData (to reach: 1)": median_of(100 * (joint / dummy - 1)),
         "waiting for the batch": median_of(100 * waited / joint),
         "waiting and copying": median_of(100 * took / joint),
+        "a core's time for the next batch": median_of(100 * workers / joint),
     }
 
 
@@ -130,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=0.7, help="of each way in each round")
-    parser.add_argument("--steps", type=int, default=60, help="pairs of training steps")
+    parser.add_argument("--steps", type=int, default=100, help="pairs of training steps")
     parser.add_argument("--images", type=Path, metavar="DIR", help="real images to use")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/data_layer.json"))
     args = parser.parse_args()

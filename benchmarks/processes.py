@@ -1,7 +1,8 @@
-"""The processes that work for another."""
+"""The processes that work for another, and the cores' time that processes take."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -12,3 +13,12 @@ def descendants(pid: int) -> list[int]:
         for child in file.read_text().split():
             found += [int(child), *descendants(int(child))]
     return found
+
+
+def core_seconds(pids: Iterable[int]) -> float:
+    """Return the seconds that cores have spent on the threads that these processes have."""
+    nanoseconds = 0
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            nanoseconds += int(file.read_text().split()[0])
+    return nanoseconds / 1e9

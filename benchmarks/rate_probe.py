@@ -22,7 +22,7 @@ from typing import Any, Callable
 
 import cv2
 import numpy as np
-from processes import descendants
+from processes import core_seconds, descendants
 
 from sjft.lmdb_env import open_env
 from sjft_tools.nets.text import Word, net_text
@@ -83,13 +83,10 @@ def loop_batches(
 
 def processor_seconds() -> np.ndarray:
     """Return the cores' seconds spent so far by this process and its workers, and by everyone."""
-    own = 0
-    for pid in [os.getpid(), *descendants(os.getpid())]:
-        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
-            own += int(file.read_text().split()[0])
+    own = core_seconds([os.getpid(), *descendants(os.getpid())])
     user, nice, system = Path("/proc/stat").read_text().split()[1:4]
     ticks = int(user) + int(nice) + int(system)
-    return np.array([own / 1e9, ticks / os.sysconf("SC_CLK_TCK")])
+    return np.array([own, ticks / os.sysconf("SC_CLK_TCK")])
 
 
 def wait_until_idle() -> None:

@@ -4,14 +4,16 @@
 
 Both solvers train SqueezeNet with two classifiers, on the same images: a batch of JointDataLayer is
 put into DummyData's blobs, which that layer leaves alone. A step takes far longer than a batch does
-to be made, so that no work of the workers falls into the other solver's steps. Prints JSON: seconds
-of every step, and those that JointDataLayer took in each of its own: waiting for the batch, and in
-all.
+to be made, so that no work of the workers falls into the other solver's steps.
+
+Prints JSON, a value for each step: "joint" and "dummy", its seconds; "waited" for the batch; "took",
+waiting and copying; "workers", the seconds of a core that the workers took in it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from processes import core_seconds, descendants
 
 from sjft_tools.nets import layers as L
 from sjft_tools.nets import squeezenet
@@ -91,14 +94,18 @@ def main() -> None:
             dummy.net.blobs[top].data[...] = joint.net.blobs[top].data
     waited.clear()
     took.clear()
-    seconds: dict[str, list[float]] = {name: [] for name in solvers}
+    helpers = descendants(os.getpid())
+    seconds: dict[str, list[float]] = {"waited": waited, "took": took, "workers": []}
+    seconds.update({name: [] for name in solvers})
     first = np.random.default_rng(1).integers(2, size=steps)
     for turn in first.tolist():
         for name in list(solvers)[:: 1 - 2 * turn]:
-            begin = time.perf_counter()
+            begin, idle = time.perf_counter(), core_seconds(helpers)
             solvers[name].step(1)
             seconds[name].append(time.perf_counter() - begin)
-    print(json.dumps({**seconds, "waited": waited, "took": took}), flush=True)
+            if name == "joint":
+                seconds["workers"].append(core_seconds(helpers) - idle)
+    print(json.dumps(seconds), flush=True)
     joint.net.layers[0].close()
 
 
