@@ -6,8 +6,8 @@ Both solvers train SqueezeNet with two classifiers, on the same images: a batch 
 put into DummyData's blobs, which that layer leaves alone. A step takes far longer than a batch does
 to be made, so that no work of the workers falls into the other solver's steps.
 
-Prints JSON, a value for each step: "joint" and "dummy", its seconds; "waited" for the batch; "took",
-waiting and copying; "workers", the seconds of a core that the workers took in it.
+Prints JSON, a value for each step: "joint" and "dummy", its seconds; "waited" for the batch;
+"took", waiting and copying; "workers", the seconds of a core that the workers took in it.
 """
 
 from __future__ import annotations
