@@ -125,7 +125,10 @@ def test_alexnet_neighbours_of_real_images(shared_data: Path, tmp_path: Path) ->
 
     bank, bins = make_bank("alexnet", weights), load_bins(str(bins_file))
     describer = Describer(bank, Histogrammer(bins))
-    p, q = (np.concatenate(list(describer.stream(lmdb, "test"))) for lmdb in (target, source))
+    p, q = (
+        np.concatenate([some.counts for some in describer.stream(lmdb, None, "test")])
+        for lmdb in (target, source)
+    )
     pixels = np.repeat([54 * 54, 26 * 26], [9600, 25600])
     shares = [(counts / pixels).reshape(-1, 352, 100) for counts in (p, q)]
     channel_weights = np.repeat([0.5 / 96, 0.5 / 256], [96, 256])

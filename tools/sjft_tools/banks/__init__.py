@@ -5,19 +5,26 @@ from __future__ import annotations
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Bank
 
+#: What can compute a bank's responses. They agree to 1e-4 of the largest response, not to the bit.
+BACKENDS = ("auto", "caffe", "caffe-gpu", "numpy", "torch", "cuda")
 #: bank -> the size that images are warped to unless the user asks for another
 DEFAULT_RESIZE = {"alexnet": 256, "gabor": 64}
 
 
 def make_bank(
-    name: str, weights: str | None = None, resize: int | None = None, resolution: int | None = None
+    name: str,
+    weights: str | None = None,
+    resize: int | None = None,
+    resolution: int | None = None,
+    backend: str = "auto",
 ) -> Bank:
     """Return the bank `name`, one of DEFAULT_RESIZE.
 
     `weights`: the file with AlexNet's first two layers, for that bank only; `resize`: the side in
     pixels that images are warped to, None for the bank's default; `resolution`: the side that
-    larger images are reduced to before that, None for none. Raises InputError if the weights
-    are missing, unwanted or unusable, or the size is too small.
+    larger images are reduced to before that, None for none; `backend`: one of BACKENDS, "auto" for
+    the fastest that there is; the bank's attribute `backend` says which. Raises InputError if the
+    weights are missing, unwanted or unusable, or the size is too small.
     """
     resize = DEFAULT_RESIZE[name] if resize is None else resize
     if name == "alexnet":

@@ -48,6 +48,7 @@ class AlexNetBank:
     """
 
     name = "alexnet"
+    backend = "caffe"
     crop = CROP
     layers: tuple[Layer, ...] = (
         Layer("conv1", 96, 54 * 54, 0.5 / 96),

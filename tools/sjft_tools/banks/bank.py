@@ -25,10 +25,12 @@ class Bank(Protocol):
     `resize`, `crop`: an image is warped to resize x resize pixels, of which the centre crop x crop
     are filtered. `resolution`: before that an image larger than resolution x resolution pixels is
     reduced to that; None leaves it out. `weights_checksum`: ``sha256:...`` of learnt weights, "" if
-    there are none.
+    there are none. `backend`: what computes the responses; another one's differ in their last
+    digits, which can move a response to the next bin.
     """
 
     name: str
+    backend: str
     resize: int
     crop: int
     resolution: int | None

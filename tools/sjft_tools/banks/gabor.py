@@ -75,6 +75,7 @@ class GaborBank:
     """
 
     name = "gabor"
+    backend = "numpy"
     weights_checksum = ""
 
     def __init__(self, resize: int, resolution: int | None) -> None:

@@ -59,11 +59,11 @@ def run(args: argparse.Namespace) -> None:
 def fit(target: ImageLmdb, bank: Bank, bins: int) -> Bins:
     """Return `bins` bins per channel of `bank`, fitted to all images of `target`."""
     span = ChannelRange(sum(layer.channels for layer in bank.layers))
-    for images in batches(target, bank, "pass 1 of 2, ranges"):
-        span.add(bank.responses(images))
+    for some in batches(target, bank, None, "pass 1 of 2, ranges"):
+        span.add(bank.responses(some.images))
     grid = GridCounts(span.minimum, span.maximum)
-    for images in batches(target, bank, "pass 2 of 2, counts"):
-        grid.add(bank.responses(images))
+    for some in batches(target, bank, None, "pass 2 of 2, counts"):
+        grid.add(bank.responses(some.images))
     info = BinsInfo(
         bank.name, bank.resize, bank.weights_checksum, target.fingerprint, bank.resolution
     )

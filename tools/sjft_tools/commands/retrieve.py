@@ -81,8 +81,9 @@ def retrieve(
     """
     describer = Describer(bank, Histogrammer(bins))
     distance = Distance(bank.layers, bins.edges.shape[1])
-    targets = np.concatenate(list(describer.stream(target, "targets")))
+    targets = np.concatenate([some.counts for some in describer.stream(target, None, "targets")])
     exact = ExactMatcher(
         distance, targets, lambda indices: describer.some(source, indices), batch_size(bank)
     )
-    return nearest(distance, targets, describer.stream(source, "sources"), k, exact)
+    sources = (some.counts for some in describer.stream(source, None, "sources"))
+    return nearest(distance, targets, sources, k, exact)
