@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
     "prototxt": "regenerate the nets and solvers under prototxt/",
+    "adapt": "a solver and its net with other data, schedule and snapshots",
     "demo": "run the whole method on embedded data",
 }
 

@@ -1,0 +1,62 @@
+"""Write a solver and its net anew with other data, schedule and place for snapshots.
+
+What is not given stays as it is. Nothing has to be edited by hand, and the original stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, adapt
+from sjft_tools.command import add_force, integer_at_least
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("solver", metavar="SOLVER.prototxt", help="the solver to start from")
+    parser.add_argument(
+        "folder",
+        metavar="DIR",
+        help=f"where {SOLVER_FILE}, {NET_FILE} and the folder {SNAPSHOTS}/ go; made if need be",
+    )
+    data = {
+        "target": ("LMDB", "the target images to train on"),
+        "target-test": ("LMDB", "the target images to test on; test_iter follows"),
+        "source": ("LMDB", "the source images"),
+        "neighbours": ("LMDB", "the neighbours of the target images"),
+        "levels": ("FILE", "the levels of the target images"),
+    }
+    for option, (metavar, text) in data.items():
+        parser.add_argument(f"--{option}", metavar=metavar, help=text)
+    some = integer_at_least(1)
+    parser.add_argument("--k0", type=some, metavar="N", help="neighbours in use at level 1")
+    parser.add_argument("--max-iter", type=some, metavar="N", help="iterations")
+    parser.add_argument("--base-lr", type=_rate, metavar="X", help="learning rate at the start")
+    parser.add_argument("--stepsize", type=some, metavar="N", help="iterations until it falls")
+    parser.add_argument("--snapshot", type=some, metavar="N", help="iterations between snapshots")
+    parser.add_argument("--test-interval", type=some, metavar="N", help="iterations between tests")
+    parser.add_argument("--seed", type=some, metavar="N", help="of weights and batches")
+    add_force(parser)
+
+
+def _rate(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the files."""
+    changes = {
+        name: value
+        for name, value in vars(args).items()
+        if name not in ("solver", "folder", "force") and value is not None
+    }
+    folder = os.path.normpath(args.folder)
+    adapt(args.solver, folder, changes, args.force)
+    print(f"wrote {os.path.join(folder, SOLVER_FILE)} and {os.path.join(folder, NET_FILE)}")
