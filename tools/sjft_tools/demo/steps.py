@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +15,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sjft.errors import InputError
+from sjft_tools.child_process import die_with_parent, program, stop
 
 LAST_LINES = 15
 POLL_S = 0.2
-PATIENCE_S = 10  # for a command to end after it was asked to
-PR_SET_PDEATHSIG = 1
-LIBC = ctypes.CDLL(None)
 
 
 class StepFailed(InputError):
@@ -44,17 +40,17 @@ def run(words: list[str], log: Path, iterations: int | None = None, **environmen
     started = time.monotonic()
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [*_program(words[0]), *words[1:]],
+            [*program(words[0]), *words[1:]],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
             env={**os.environ, **environment},
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         try:
             status = process.wait() if iterations is None else _watch(process, log, iterations)
         except BaseException:
-            _stop(process)
+            stop(process)
             raise
         output.seek(0)
         said = output.read()
@@ -75,21 +71,6 @@ def failure(line: str, status: int, log: Path) -> str:
     return "\n  ".join([f"the command '{line}' {ended}; its log {log} ends with:", *last])
 
 
-def _program(word: str) -> list[str]:
-    """Return what runs `word`: this Python for sjft, the program on the PATH otherwise."""
-    if word == "sjft":
-        return [sys.executable, "-m", "sjft_tools.cli"]
-    path = shutil.which(word)
-    if path is None:
-        raise InputError(f"there is no program '{word}' on the PATH: run '. ./env.sh' first")
-    return [path]
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the demo is gone, even by kill -9."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _watch(process: subprocess.Popen[bytes], log: Path, iterations: int) -> int:
     """Wait for a training run, showing the iteration that its log tells of; return its status."""
     bar = tqdm(total=iterations, desc="training", unit="iteration", file=sys.stderr)
@@ -100,12 +81,3 @@ def _watch(process: subprocess.Popen[bytes], log: Path, iterations: int) -> int:
             if told:
                 bar.update(int(told[-1]) - bar.n)
     return process.returncode
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -1,0 +1,148 @@
+"""Steps of an experiment: done once, done again when what they read or made has changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import draw_image, write_image_lmdb
+from sjft.errors import InputError
+from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
+from sjft_tools.experiment.run_lock import run_lock
+from sjft_tools.experiment.step import Step, StepFailed, Steps
+
+# A command that adds a line to its log, then copies.
+COPY = 'echo ran >> "$0.log" && cat "$@" > "$0"'
+
+
+def copy(name: str, output: Path, *inputs: Path) -> Step:
+    words = ["sh", "-c", COPY, str(output), *map(str, inputs)]
+    return Step(name, words, [str(path) for path in inputs], [str(output)])
+
+
+def runs(output: Path) -> int:
+    log = Path(f"{output}.log")
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def run_all(folder: Path, *steps: Step) -> None:
+    with run_lock(str(folder)) as lock:
+        each = Steps(str(folder), lock)
+        for step in steps:
+            each.run(step)
+
+
+def test_a_change_redoes_exactly_what_depends_on_it(tmp_path: Path) -> None:
+    a, b, left, right, both = (tmp_path / name for name in ("a", "b", "left", "right", "both"))
+    a.write_text("a")
+    b.write_text("b")
+    steps = (copy("1", left, a), copy("2", right, b), copy("3", both, left, right))
+    counts = {}
+
+    def again() -> None:
+        run_all(tmp_path, *steps)
+        assert both.read_text() == a.read_text() + b.read_text()
+        counts.update({path.name: runs(path) for path in (left, right, both)})
+
+    again()
+    again()
+    assert counts == {"left": 1, "right": 1, "both": 1}
+    b.write_text("other")
+    again()
+    assert counts == {"left": 1, "right": 2, "both": 2}
+    os.utime(a, (1, 1))  # only touched
+    again()
+    assert counts == {"left": 1, "right": 2, "both": 2}
+    left.write_text("spoilt")  # an output that is no longer what was made
+    again()
+    assert counts == {"left": 2, "right": 2, "both": 2}
+    both.unlink()
+    again()
+    assert counts == {"left": 2, "right": 2, "both": 3}
+
+
+def test_another_command_begins_without_the_old_ones_work(tmp_path: Path) -> None:
+    a, out, work = tmp_path / "a", tmp_path / "out", tmp_path / "work"
+    a.write_text("a")
+    count = 'mkdir -p "$1" && echo x >> "$1/x" && cat "$1/x" > "$0" && exit $2'
+
+    def step(status: int, name: str = "1") -> Step:
+        words = ["sh", "-c", count, str(out), str(work), str(status)]
+        return Step(name, words, [str(a)], [str(out)], [str(work)])
+
+    for _ in range(2):  # unfinished work of the same command stays, for it to go on with
+        out.unlink(missing_ok=True)
+        with pytest.raises(StepFailed, match="gave status 3"):
+            run_all(tmp_path, step(3))
+    assert (work / "x").read_text() == "x\nx\n"
+    run_all(tmp_path, step(0))
+    assert out.read_text() == "x\n"
+
+
+def test_an_output_made_before_a_kill_is_taken(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    a.write_text("a")
+    step = copy("1", out, a)
+    run_all(tmp_path, step)
+    (tmp_path / "steps" / "1.done.json").unlink()
+    run_all(tmp_path, step)
+    assert runs(out) == 1
+    assert (tmp_path / "steps" / "1.done.json").exists()
+
+
+def test_a_lost_input_and_a_lost_output_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none does not exist: 'sh .* reads it"):
+        run_all(tmp_path, copy("1", tmp_path / "out", tmp_path / "none"))
+    nothing = Step("2", ["true"], [], [str(tmp_path / "out")])
+    with pytest.raises(StepFailed, match=r"'true' ended well but .*out is not there"):
+        run_all(tmp_path, nothing)
+
+
+def test_fingerprints(tmp_path: Path) -> None:
+    """An LMDB is its records, wherever it lies; a folder its names and sizes."""
+    images = [draw_image(i) for i in range(3)]
+    first = write_image_lmdb(tmp_path / "first", images, [0, 1, 2])
+    second = write_image_lmdb(tmp_path / "second", images, [0, 1, 2])
+    other = write_image_lmdb(tmp_path / "other", images[::-1], [0, 1, 2])
+    of = Fingerprints().of
+    assert of(str(first)) == of(str(second)) != of(str(other))
+    assert of(str(tmp_path / "none")) == MISSING
+    folder = tmp_path / "folder" / "class"
+    folder.mkdir(parents=True)
+    (folder / "a.png").write_bytes(b"1234")
+    before = of(str(tmp_path / "folder"))
+    os.utime(folder / "a.png", (1, 1))
+    assert of(str(tmp_path / "folder")) == before
+    (folder / "b.png").write_bytes(b"")
+    assert of(str(tmp_path / "folder")) != before
+
+
+RUN = """
+import sys
+sys.path[:0] = {paths!r}
+from test_experiment_steps import *
+slow = 'trap "sleep 0.5; exit 1" TERM; touch begun; while :; do sleep 0.1; done'
+step = Step("1", ["sh", "-c", slow], [], ["out"])
+run_all(Path("."), step)
+"""
+
+
+def test_a_killed_run_takes_its_command_along(tmp_path: Path) -> None:
+    """The next run waits until that command has ended."""
+    code = textwrap.dedent(RUN.format(paths=[str(Path(__file__).parent)]))
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
+    while not (tmp_path / "begun").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    start = time.monotonic()
+    with run_lock(str(tmp_path)):
+        assert time.monotonic() - start > 0.2

@@ -1,0 +1,67 @@
+"""What an input of a step is, so that another one in its place is noticed.
+
+An LMDB is its records, a file its bytes, a folder of images the names and sizes of its files. When
+a file was last changed decides nothing: clocks differ, and copies are as good as originals.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from sjft.side_file import SIDE_FILE
+
+_CHUNK = 1 << 20
+
+MISSING = "missing"
+
+
+class Fingerprints:
+    """Fingerprints of paths. A file is read once as long as its size and times stay the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[int, int, int], str]] = {}
+
+    def of(self, path: str) -> str:
+        """Return the fingerprint of a file or folder, or MISSING."""
+        if os.path.isfile(os.path.join(path, SIDE_FILE)):
+            return self._of_lmdb(os.path.join(path, SIDE_FILE))
+        if os.path.isdir(path):
+            return _of_folder(path)
+        if os.path.exists(path):
+            return self._of_file(path)
+        return MISSING
+
+    def _of_lmdb(self, side_file: str) -> str:
+        """Return what the side file says of the records: the paths in it are only hints."""
+        with open(side_file, encoding="utf-8") as stream:
+            content = json.load(stream)
+        kept = {key: value for key, value in content.items() if not key.endswith("_path")}
+        return _digest(json.dumps(kept, sort_keys=True).encode())
+
+    def _of_file(self, path: str) -> str:
+        state = os.stat(path)
+        identity = (state.st_size, state.st_mtime_ns, state.st_ino)
+        known = self._known.get(path)
+        if known is None or known[0] != identity:
+            digest = hashlib.sha256()
+            with open(path, "rb") as stream:
+                while chunk := stream.read(_CHUNK):
+                    digest.update(chunk)
+            known = self._known[path] = (identity, f"sha256:{digest.hexdigest()}")
+        return known[1]
+
+
+def _of_folder(path: str) -> str:
+    lines = []
+    for parent, folders, files in os.walk(path):
+        folders.sort()
+        for name in sorted(files):
+            file = os.path.join(parent, name)
+            lines.append(f"{os.path.relpath(file, path)}\0{os.path.getsize(file)}\n")
+    return _digest("".join(lines).encode("utf-8", "surrogateescape"))
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -1,0 +1,157 @@
+"""An experiment's YAML file: its keys, their kinds, and the checks that need nothing else.
+
+::
+
+    name: flowers102
+    target_train: {convert: "flowers102 /data/oxford102 --split trainval --resize-shorter 256"}
+    target_test: {convert: "flowers102 /data/oxford102 --split test --resize-shorter 256"}
+    source: data/source_lmdb
+    bank: {name: alexnet, weights: bvlc_alexnet.caffemodel}
+    neighbours: {k: 5000}
+    net: {solver: ..., deploy: ..., weights: resnet152.caffemodel, k0: 300}
+    rounds:
+      - {max_iter: 12000, base_lr: 0.01, stepsize: 4000}
+      - {max_iter: 6000, base_lr: 0.001, stepsize: 3000}
+
+An image set is an LMDB, or what one types after `sjft convert`, without the output.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sjft.errors import InputError, did_you_mean
+from sjft.params import REQUIRED, Kind, Param, either, integer, nothing, number, one_of, text
+
+Section = dict[str, Any]
+
+_OPTIONS = Kind("options as one types them, in one string", lambda v: type(v) is str)
+_IMAGES = Kind(
+    "an LMDB's path, or {convert: what one types after 'sjft convert', without the output}",
+    lambda v: (
+        (type(v) is str and v != "")
+        or (type(v) is dict and list(v) == ["convert"] and type(v["convert"]) is str)
+    ),
+)
+_SECTION = Kind("a section of keys", lambda v: type(v) is dict)
+_ROUNDS = Kind(
+    "a list of one or more rounds, each a section of keys",
+    lambda v: type(v) is list and len(v) >= 1 and all(type(each) is dict for each in v),
+)
+_some = integer(1)
+
+_TOP = {
+    "name": Param(text(), REQUIRED),
+    "target_train": Param(_IMAGES, REQUIRED),
+    "target_test": Param(_IMAGES, REQUIRED),
+    "target_validation": Param(either(_IMAGES, nothing()), None),
+    "source": Param(_IMAGES, REQUIRED),
+    "bank": Param(_SECTION, REQUIRED),
+    "neighbours": Param(_SECTION, REQUIRED),
+    "net": Param(_SECTION, REQUIRED),
+    "rounds": Param(_ROUNDS, REQUIRED),
+    "harden": Param(_OPTIONS, ""),
+    "evaluate": Param(_OPTIONS, ""),
+    "gallery": Param(_OPTIONS, ""),
+    "seed": Param(_some, 1),
+}
+_BANK = {
+    "name": Param(one_of("alexnet", "gabor"), REQUIRED),
+    "weights": Param(either(text(), nothing()), None),
+    "options": Param(_OPTIONS, ""),
+}
+_NEIGHBOURS = {"k": Param(_some, REQUIRED), "options": Param(_OPTIONS, "")}
+_NET = {
+    "solver": Param(text(), REQUIRED),
+    "deploy": Param(text(), REQUIRED),
+    "weights": Param(either(text(), nothing()), None),
+    "k0": Param(either(_some, nothing()), None),
+    "gpu": Param(either(text(), integer(0), nothing()), None),
+}
+_ROUND = {
+    "max_iter": Param(_some, REQUIRED),
+    "base_lr": Param(number(0), REQUIRED),
+    "stepsize": Param(either(_some, nothing()), None),
+    "snapshot": Param(either(_some, nothing()), None),
+}
+
+
+class Experiment(NamedTuple):
+    """A checked experiment; the sections hold every key that they may have."""
+
+    name: str
+    images: dict[str, str | list[str]]
+    """Role (target_train, target_test, target_validation, source) -> LMDB, or words to convert."""
+    bank: Section
+    neighbours: Section
+    net: Section
+    rounds: list[Section]
+    harden: list[str]
+    evaluate: list[str]
+    gallery: list[str]
+    seed: int
+
+
+def read_experiment(path: str) -> Experiment:
+    """Read the YAML file `path`.
+
+    Raises InputError if it cannot be read, holds an unknown key (the nearest valid one is named),
+    lacks one, or has a value of the wrong kind.
+    """
+    top = _section(_load(path), _TOP, path)
+    images = {
+        role: shlex.split(value["convert"]) if isinstance(value, dict) else value
+        for role, value in top.items()
+        if role in ("target_train", "target_test", "target_validation", "source") and value
+    }
+    bank, neighbours, net = (
+        _section(top[name], spec, f"{path}, section '{name}'")
+        for name, spec in (("bank", _BANK), ("neighbours", _NEIGHBOURS), ("net", _NET))
+    )
+    rounds = [
+        _section(each, _ROUND, f"{path}, round {number}")
+        for number, each in enumerate(top["rounds"], 1)
+    ]
+    for place, each in enumerate(rounds, 1):
+        if not each["base_lr"]:
+            raise InputError(f"{path}, round {place}: 'base_lr' must be above 0, got 0")
+    if net["k0"] is not None and net["k0"] > neighbours["k"]:
+        raise InputError(
+            f"{path}: k0 {net['k0']} neighbours are to be used, but k {neighbours['k']} are to be "
+            f"retrieved: expected k >= k0"
+        )
+    words = {name: shlex.split(top[name]) for name in ("harden", "evaluate", "gallery")}
+    return Experiment(top["name"], images, bank, neighbours, net, rounds, **words, seed=top["seed"])
+
+
+def _load(path: str) -> Any:
+    try:
+        import yaml  # only this command needs it
+    except ImportError:
+        raise InputError("reading experiments needs PyYAML: install the Python package") from None
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return yaml.safe_load(stream)
+    except OSError as error:
+        raise InputError(f"the experiment {path} cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise InputError(f"the experiment {path} is not valid YAML: {problem}") from None
+
+
+def _section(given: Any, spec: Mapping[str, Param], where: str) -> Section:
+    """Return every key of `spec` with its value, given or default."""
+    if not isinstance(given, dict):
+        raise InputError(f"{where} holds no keys: expected {', '.join(spec)}")
+    for key in given:
+        if key not in spec:
+            hint = did_you_mean(str(key), spec) or f"; the keys are {', '.join(spec)}"
+            raise InputError(f"{where} has the unknown key {key!r}{hint}")
+    for key, param in spec.items():
+        if key not in given and param.default is REQUIRED:
+            raise InputError(f"{where} lacks the key '{key}': expected {param.kind.expected}")
+        if key in given and not param.kind.accepts(given[key]):
+            raise InputError(f"{where}: '{key}' must be {param.kind.expected}, got {given[key]!r}")
+    return {key: given.get(key, param.default) for key, param in spec.items()}
