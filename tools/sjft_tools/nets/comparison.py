@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sjft_tools.nets.joint import Task, joint_train_val, target_deploy, target_only_train_val
+from sjft_tools.nets.deploy import target_deploy
+from sjft_tools.nets.joint import Task, joint_train_val, target_only_train_val
 from sjft_tools.nets.solver import Run, solver_text
 from sjft_tools.nets.trunk import Trunk
 

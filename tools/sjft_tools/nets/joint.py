@@ -1,4 +1,4 @@
-"""The nets around a shared trunk: joint training, its single-task baseline, and deploy.
+"""The training nets around a shared trunk: joint training and its single-task baseline.
 
 Arrangement of the joint net. TRAIN: a batch is half target, half source; the trunk sees it whole,
 `pool5` is cut in two, each task has its own classifier. TEST: target images alone go through the
@@ -81,20 +81,6 @@ def target_only_train_val(name: str, header: str, trunk: Trunk, task: Task) -> s
     data = [target_data("TRAIN", task), target_data("TEST", task)]
     comment = f"TRAIN: {task.half} target images, as many as in the joint net's batch."
     return net_text(name, header, [comment, *data, *trunk.items, *tail])
-
-
-def target_deploy(name: str, header: str, trunk: Trunk, task: Task) -> str:
-    """The net for one image (1 x 3 x crop x crop, BGR, mean subtracted), target's classifier."""
-    items = [
-        L.input_layer("data", (1, 3, task.crop, task.crop)),
-        *trunk.items,
-        L.classifier("fc_target", trunk.top, task.target_classes),
-        L.softmax("prob", "fc_target"),
-    ]
-    plain = [item if isinstance(item, str) else L.without_training(item) for item in items]
-    mean = ", ".join(str(value) for value in task.mean)
-    comment = f"data: {task.crop} x {task.crop} pixels in B, G, R, less the mean {mean}."
-    return net_text(name, header, [comment, *plain])
 
 
 def joint_data(task: Task) -> Message:

@@ -20,12 +20,23 @@ def only_in(phase: str, layer: Message) -> Message:
 
 
 def without_training(layer: Message) -> Message:
-    """`layer` without learning rates and weight fillers, as a deploy net has it."""
-    return {
+    """`layer` without learning rates and weight fillers, as a deploy net has it.
+
+    Parameters that share their weights by a name keep the name.
+    """
+    kept = {
         key: without_training(value) if isinstance(value, dict) else value
         for key, value in layer.items()
         if key not in ("param", "weight_filler", "bias_filler")
     }
+    if "param" not in layer:
+        return kept
+    params = layer["param"] if isinstance(layer["param"], list) else [layer["param"]]
+    rates = ("lr_mult", "decay_mult")
+    names = [{key: value for key, value in p.items() if key not in rates} for p in params]
+    if not any(names):
+        return kept
+    return {key: names if key == "param" else kept[key] for key in layer if key in (*kept, "param")}
 
 
 def input_layer(name: str, shape: tuple[int, ...]) -> Message:
@@ -89,16 +100,25 @@ def convolution(
     }
 
 
-def batch_norm(name: str, bottom: str, top: str, moving_average: float | None = None) -> Message:
+def batch_norm(
+    name: str,
+    bottom: str,
+    top: str,
+    moving_average: float | None = None,
+    frozen: bool = False,
+) -> Message:
     """BatchNorm: batch statistics in TRAIN, running ones in TEST (the phase's default).
 
     Its three blobs (mean, variance, and the count that both are divided by) are averages, not
     weights, hence learning rate 0. `moving_average` is the share of the old average that an
-    iteration keeps; None leaves Caffe's 0.999.
+    iteration keeps; None leaves Caffe's 0.999. `frozen` uses the stored statistics in TRAIN, too,
+    and leaves them as they are.
     """
     layer: Message = {"name": name, "type": "BatchNorm", "bottom": bottom, "top": top}
     layer["param"] = [{"lr_mult": 0, "decay_mult": 0}] * 3
-    if moving_average is not None:
+    if frozen:
+        layer["batch_norm_param"] = {"use_global_stats": True}
+    elif moving_average is not None:
         layer["batch_norm_param"] = {"moving_average_fraction": moving_average}
     return layer
 
@@ -165,8 +185,8 @@ def slice_batch(name: str, bottom: str, tops: list[str]) -> Message:
     }
 
 
-def classifier(name: str, bottom: str, classes: int) -> Message:
-    """A fully connected classifier; its bias learns twice as fast as its weights, undecayed."""
+def inner_product(name: str, bottom: str, num_output: int, std: float = 0.005) -> Message:
+    """A fully connected layer inside a trunk; the bias learns twice as fast, undecayed."""
     return {
         "name": name,
         "type": "InnerProduct",
@@ -174,11 +194,16 @@ def classifier(name: str, bottom: str, classes: int) -> Message:
         "top": name,
         "param": [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}],
         "inner_product_param": {
-            "num_output": classes,
-            "weight_filler": {"type": "gaussian", "std": 0.01},
+            "num_output": num_output,
+            "weight_filler": {"type": "gaussian", "std": std},
             "bias_filler": {"type": "constant", "value": 0},
         },
     }
+
+
+def classifier(name: str, bottom: str, classes: int) -> Message:
+    """A fully connected classifier, with the method's gaussian of 0.01 as its first weights."""
+    return inner_product(name, bottom, classes, std=0.01)
 
 
 def softmax(name: str, bottom: str) -> Message:

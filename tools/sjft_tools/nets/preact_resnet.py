@@ -38,6 +38,7 @@ class PreactResNet:
     widths: tuple[int, ...]  # channels of each stage's bottleneck
     last_map: int  # height and width of the last map, which pool5 averages
     moving_average: float | None = None  # of BatchNorm; None: Caffe's default, 0.999
+    frozen: bool = False  # whether BatchNorm keeps its stored statistics in TRAIN
 
 
 RESNET_152 = PreactResNet(
@@ -70,7 +71,7 @@ def trunk(net: PreactResNet) -> Trunk:
             top = identity if last else f"bn{name}"
             stride = 1
     items.append(L.pooling("pool5", top, "AVE", kernel=net.last_map, stride=1))
-    return Trunk(items, top="pool5")
+    return Trunk(items, top="pool5", features=net.widths[-1] * EXPANSION)
 
 
 def stem_layers(net: PreactResNet) -> tuple[list[Item], str]:
@@ -80,7 +81,7 @@ def stem_layers(net: PreactResNet) -> tuple[list[Item], str]:
     items: list[Item] = [
         "Stem.",
         conv,
-        L.batch_norm("bn_conv1", "conv1", "conv1", net.moving_average),
+        L.batch_norm("bn_conv1", "conv1", "conv1", net.moving_average, net.frozen),
         L.scale("scale_conv1", "conv1"),
         L.relu("relu_conv1", "conv1"),
     ]
@@ -125,7 +126,7 @@ def unit_layers(
 def activation(net: PreactResNet, name: str, bottom: str, top: str) -> list[Message]:
     """bn, scale and relu of blob `bottom` into `top`, which may be the same."""
     return [
-        L.batch_norm(f"bn{name}", bottom, top, net.moving_average),
+        L.batch_norm(f"bn{name}", bottom, top, net.moving_average, net.frozen),
         L.scale(f"scale{name}", top),
         L.relu(f"relu{name}", top),
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sjft_tools.nets.joint import Task, joint_train_val, target_deploy
+from sjft_tools.nets.deploy import target_deploy
+from sjft_tools.nets.joint import Task, joint_train_val
 from sjft_tools.nets.preact_resnet import RESNET_152, trunk
 from sjft_tools.nets.solver import Run, solver_text
 

@@ -27,8 +27,30 @@ POOLED = (4, 8)  # modules with a pooling behind them
 FEATURE_SCALE = 0.04  # brings the pooled features of photographs to about 1
 
 
+LAST_MAP = 13  # height and width of the last map for 224 x 224 images
+FEATURES = 2 * FIRES[9][1]
+
+
 def trunk() -> Trunk:
     """All layers from `data`, of any size from 32 x 32 on, to `pool9`: N x 512 x 1 x 1."""
+    shared, top = fire_layers()
+    whole = L.global_average("pool9", top)
+    window = L.pooling("pool9", top, "AVE", kernel=LAST_MAP, stride=1)
+    items, dense = ([*shared, pool, *scaled_features()] for pool in (whole, window))
+    return Trunk(items, top="pool9", features=FEATURES, dense=dense)
+
+
+def scaled_features() -> list[Item]:
+    """The factor behind the last pooling, and why it is there."""
+    return [
+        f"The published weights answer with features of some {1 / FEATURE_SCALE:.0f} in root mean "
+        "square: fresh\nclassifiers on top would take steps so large that they wreck the trunk.",
+        L.fixed_scale("scale9", "pool9", FEATURE_SCALE),
+    ]
+
+
+def fire_layers() -> tuple[list[Item], str]:
+    """Stem and fire modules, and the name of the blob that comes out."""
     items: list[Item] = [
         "Stem.",
         L.convolution("conv1", "data", 96, kernel=7, stride=2, bias=True),
@@ -43,14 +65,7 @@ def trunk() -> Trunk:
         if number in POOLED:
             items.append(L.pooling(f"pool{number}", top, "MAX", kernel=3, stride=2))
             top = f"pool{number}"
-    items += [
-        L.dropout("drop9", top, 0.5),
-        L.global_average("pool9", top),
-        f"The published weights answer with features of some {1 / FEATURE_SCALE:.0f} in root mean "
-        "square: fresh\nclassifiers on top would take steps so large that they wreck the trunk.",
-        L.fixed_scale("scale9", "pool9", FEATURE_SCALE),
-    ]
-    return Trunk(items, top="pool9")
+    return [*items, L.dropout("drop9", top, 0.5)], top
 
 
 def fire(name: str, bottom: str, squeezed: int, expanded: int) -> list[Message]:
