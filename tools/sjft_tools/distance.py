@@ -1,4 +1,4 @@
-"""The distance between descriptors (method, section 3): its definition, and all pairs of two sets.
+"""The distance between descriptors (method, section 3): its definition.
 
 A descriptor is kept as counts: N x (D * B) unsigned integers, channel after channel, each channel's
 B counts summing to its pixels. A histogram's value is then one of few, count / pixels, and so is
@@ -8,7 +8,7 @@ its logarithm: both come from tables.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,21 +18,19 @@ from sjft_tools.banks.bank import Layer
 #: The guard inside the logarithms.
 EPS = 2.2204e-16
 
-# Dimensions per matrix product: enough for BLAS to run at its full rate, few enough that the
-# operands, which are made from counts on the spot, stay small beside the counts.
-_SLAB = 2048
-
-_UNIT_ROUNDOFF = 2.0**-53
-
-# What exact() rounds terms to. A channel's terms sum to at most 2 |log eps| = 72.1, so that 64 bits
-# hold the sum of a layer of up to 454 channels.
-_QUANTUM = 2.0**-48
+#: What exact() rounds terms to. A channel's terms sum to at most 2 |log eps| = 72.1, so that 64
+#: bits hold the sum of a layer of up to 454 channels.
+QUANTUM = 2.0**-48
 _MOST_CHANNELS = 454
 
 
 @dataclass(frozen=True)
-class _Slab:
-    """Dimensions start..stop-1, all of one layer, with its tables and its factor w_h / 2."""
+class LayerTables:
+    """What the counts of dimensions start..stop-1, those of one layer, stand for.
+
+    `share`, `log`: float64 (pixels + 1,), count / pixels and its guarded logarithm; `factor`: w_h /
+    2 of the layer's channels.
+    """
 
     start: int
     stop: int
@@ -50,7 +48,9 @@ class Distance:
 
     def __init__(self, layers: Sequence[Layer], bins: int) -> None:
         self.dimensions = bins * sum(layer.channels for layer in layers)
-        self._layers: list[_Slab] = []
+        self.layers: list[LayerTables] = []
+        # No descriptor's sum of factor * p * |log(p + eps)| over all dimensions is greater.
+        self.magnitude = -math.log(EPS) * sum(layer.channels * layer.weight / 2 for layer in layers)
         start = 0
         for layer in layers:
             if layer.channels > _MOST_CHANNELS:
@@ -59,9 +59,9 @@ class Distance:
                 )
             share = np.arange(layer.pixels + 1) / layer.pixels
             stop = start + layer.channels * bins
-            self._layers.append(_Slab(start, stop, share, np.log(share + EPS), layer.weight / 2))
+            tables = LayerTables(start, stop, share, np.log(share + EPS), layer.weight / 2)
+            self.layers.append(tables)
             start = stop
-        self.bound = self._error_bound(bins)
 
     def exact(self, targets: np.ndarray, source: np.ndarray) -> np.ndarray:
         """Return the distances of targets from one source as sjft defines them: float64 (T,).
@@ -72,64 +72,19 @@ class Distance:
         distance tie.
         """
         distances = np.zeros(len(targets))
-        for layer in self._layers:
+        for layer in self.layers:
             p, log_p = _look_up(targets, layer)
             q, log_q = _look_up(source[None], layer)
             p -= q
             log_p -= log_q
             p *= log_p
-            p *= 1 / _QUANTUM
+            p *= 1 / QUANTUM
             units = np.rint(p, out=p).astype(np.int64).sum(axis=1)
-            distances += layer.factor * (units * _QUANTUM)
+            distances += layer.factor * (units * QUANTUM)
         return distances
 
-    def pairs(self, targets: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """Return the distances of all pairs, T x S float64, within `bound` of exact().
 
-        `targets`, `sources`: counts, T x dimensions and S x dimensions. By the method's algebra a
-        layer is <p, log p> + <q, log q> - <p, log q> - <log p, q>, the last two matrix products.
-        """
-        result = np.zeros((len(targets), len(sources)))
-        for slab in self._slabs():
-            p, log_p = _look_up(targets, slab)
-            q, log_q = _look_up(sources, slab)
-            own_p = np.einsum("ij,ij->i", p, log_p)
-            own_q = np.einsum("ij,ij->i", q, log_q)
-            product = p @ log_q.T
-            product += log_p @ q.T
-            product -= own_p[:, None]
-            product -= own_q
-            product *= slab.factor
-            result -= product
-        return result
-
-    def _slabs(self) -> Iterator[_Slab]:
-        for layer in self._layers:
-            for start in range(layer.start, layer.stop, _SLAB):
-                stop = min(start + _SLAB, layer.stop)
-                yield _Slab(start, stop, layer.share, layer.log, layer.factor)
-
-    def _error_bound(self, bins: int) -> float:
-        """Return a bound on |pairs - exact|, for any descriptors and any order of summation.
-
-        A float64 sum of n products is off by at most n * u / (1 - n * u) of the sum of their
-        magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1).
-        As p and q sum to 1 in a channel and no logarithm exceeds |log eps|, the four kinds of
-        products of a channel have magnitudes that sum to at most 4 |log eps|. Each product passes
-        through one slab's sum, of _SLAB terms, and then at most four additions for every slab. The
-        factor of 2 covers the multiplications, some 10 u of each product. exact() is off by half a
-        quantum for each term.
-        """
-        magnitude = sum(
-            4 * -math.log(EPS) * layer.factor * (layer.stop - layer.start) / bins
-            for layer in self._layers
-        )
-        additions = _SLAB + 4 * len(list(self._slabs()))
-        quanta = sum(layer.factor * (layer.stop - layer.start) / 2 for layer in self._layers)
-        return 2 * additions * _UNIT_ROUNDOFF * magnitude + quanta * _QUANTUM
-
-
-def _look_up(counts: np.ndarray, slab: _Slab) -> tuple[np.ndarray, np.ndarray]:
-    """Return a slab's histogram values and their logarithms, N x (stop - start) float64 each."""
-    here = counts[:, slab.start : slab.stop].astype(np.intp)
-    return slab.share.take(here), slab.log.take(here)
+def _look_up(counts: np.ndarray, layer: LayerTables) -> tuple[np.ndarray, np.ndarray]:
+    """Return a layer's histogram values and their logarithms, N x (stop - start) float64 each."""
+    here = counts[:, layer.start : layer.stop].astype(np.intp)
+    return layer.share.take(here), layer.log.take(here)

@@ -14,11 +14,13 @@ from sjft_tools.banks import make_bank
 from sjft_tools.banks.bank import Bank
 from sjft_tools.bins import Bins, check_bank, check_lmdbs, check_weights, load_bins
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.describe import Describer, batch_size
+from sjft_tools.describe import Describer
 from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
-from sjft_tools.matching import ExactMatcher, nearest
+from sjft_tools.matching.matcher import Matcher, match_all
+from sjft_tools.matching.products import make_product
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
+from sjft_tools.top_k import merge
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,8 +84,9 @@ def retrieve(
     describer = Describer(bank, Histogrammer(bins))
     distance = Distance(bank.layers, bins.edges.shape[1])
     targets = np.concatenate([some.counts for some in describer.stream(target, None, "targets")])
-    exact = ExactMatcher(
-        distance, targets, lambda indices: describer.some(source, indices), batch_size(bank)
-    )
-    sources = (some.counts for some in describer.stream(source, None, "sources"))
-    return nearest(distance, targets, sources, k, exact)
+    unlimited = np.full(len(targets), np.inf)
+    matcher = Matcher(distance, targets, unlimited, make_product())
+    sources = ((some.positions, some.counts) for some in describer.stream(source, None, "sources"))
+    found = match_all(matcher, sources, len(targets), k)
+    indices, distances, _ = merge([found], len(targets), k)
+    return indices, distances.astype(np.float32)
