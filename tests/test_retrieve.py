@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ from sjft_tools.banks.bank import Bank, warp
 from sjft_tools.bins import Bins, BinsInfo, load_bins
 from sjft_tools.describe import Describer
 from sjft_tools.distance import EPS
+from sjft_tools.exclusion import write_exclusions
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 
@@ -158,9 +160,22 @@ REFUSALS = {
     ),
     "no bins": ("{target} {source} {out} --bins-file none.npz --k 2", "none.npz does not exist"),
     "no target": ("none {source} {out} --bins-file {bins} --k 2", "the target LMDB none"),
-    "bad image": (
-        "{target} {broken} {out} --bins-file {bins} --k 2",
+    "bad target": (
+        "{broken} {source} {out} --bins-file {broken_bins} --k 2",
         "record 5 (key 0000000005) of {broken} cannot be decoded",
+    ),
+    "part": ("{target} {source} {out} --bins-file {bins} --k 2 --shard 4/3", "I from 1 to N"),
+    "all excluded": (
+        "{target} {source} {out} --bins-file {bins} --k 2 --exclude {exclusions}",
+        "of the 12 images of {source}, {exclusions} excludes 11",
+    ),
+    "scheduler": (
+        "{target} {source} {out} --bins-file {bins} --k 2 --scheduler nonsense://x",
+        "no Dask scheduler answers at nonsense://x",
+    ),
+    "work": (
+        "{target} {source} {out} --bins-file {bins} --k 2 --work {target}",
+        "expected an empty folder, or one that 'sjft retrieve' made",
     ),
     "exists": ("{target} {source} {bins} --bins-file {bins} --k 2", "exists: give --force"),
 }
@@ -171,7 +186,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Small LMDBs, Gabor bins, AlexNet weights, bins that claim AlexNet with other weights."""
     folder = tmp_path_factory.mktemp("refusals")
     names = ("target", "source", "other", "broken", "bins.npz", "alexnet_bins.npz", "weights.npz")
-    found = {name.split(".")[0]: folder / name for name in (*names, "out")}
+    more = ("out", "broken_bins.npz", "exclusions")
+    found = {name.split(".")[0]: folder / name for name in (*names, *more)}
     for seed, name in enumerate(names[:3]):
         images = [draw_image(100 * seed + i) for i in range(12)]
         write_image_lmdb(found[name], images, [0] * 12)
@@ -180,6 +196,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             png = cv2.imencode(".png", draw_image(i))[1].tobytes()
             writer.add(encoded_datum(png if i != 5 else b"no image", 0), 0)
     run_sjft("fit-bins", found["target"], found["bins"], "--bank", "gabor", "--resize", 8)
+    bins = load_bins(str(found["bins"]))
+    fingerprint = ImageLmdb(str(found["broken"])).fingerprint
+    broken_info = replace(bins.info, target_fingerprint=fingerprint)
+    replace(bins, info=broken_info).save(str(found["broken_bins"]))
+    source = ImageLmdb(str(found["source"]))
+    write_exclusions(str(found["exclusions"]), source, range(1, 12), ["a test"] * 11)
     np.savez(found["weights"], **{name: np.ones(shape) for name, shape in SHAPES.items()})
     info = BinsInfo("alexnet", 256, "sha256:0", ImageLmdb(str(found["target"])).fingerprint)
     limits = np.zeros(352, np.float32), np.full(352, 3, np.float32)
@@ -231,7 +253,7 @@ def test_force_replaces_and_repeats(places: dict[str, Path], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_leaves_nothing_and_the_next_one_succeeds(
+def test_a_stopped_run_leaves_no_output_and_the_next_one_succeeds(
     sent: signal.Signals, places: dict[str, Path], tmp_path: Path
 ) -> None:
     source = write_image_lmdb(tmp_path / "many", [draw_image(i) for i in range(1200)], [0] * 1200)

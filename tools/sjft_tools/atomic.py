@@ -107,6 +107,12 @@ def _put_in_place(partial: str, path: str) -> None:
     _remove(replaced)
 
 
+def tidy(path: str) -> None:
+    """Remove what a run leaves that is killed right after it has put the output `path` in place."""
+    with _sole_writer(path, force=True):
+        pass
+
+
 @contextlib.contextmanager
 def new_folder(path: str, force: bool = False) -> Iterator[str]:
     """Yield an empty working folder that becomes `path` if the block ends without an exception.

@@ -20,6 +20,7 @@ COMMANDS = {
     "index": "write the side files for an image LMDB that Caffe's own tools made",
     "fit-bins": "fit the adaptive histogram bins on the target images",
     "retrieve": "find the nearest source images of every target image",
+    "merge": "join what 'sjft retrieve --shard' computed in parts",
     "gallery": "draw target images beside their neighbours",
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",

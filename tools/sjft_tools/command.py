@@ -57,7 +57,22 @@ def print_options(prog: str, args: argparse.Namespace) -> None:
 
 
 def progress(
-    items: Iterable[Item], what: str, total: int | None = None, unit: str = "image"
+    items: Iterable[Item],
+    what: str,
+    total: int | None = None,
+    unit: str = "image",
+    initial: int = 0,
 ) -> tqdm[Item]:
-    """Wrap `items` in a progress bar on standard error: rate, time left."""
-    return tqdm(items, desc=what, total=total, unit=unit, file=sys.stderr, mininterval=0.5)
+    """Wrap `items` in a progress bar on standard error: rate, time left.
+
+    `initial`: how many of the `total` were done before.
+    """
+    return tqdm(
+        items,
+        desc=what,
+        total=total,
+        unit=unit,
+        initial=initial,
+        file=sys.stderr,
+        mininterval=0.5,
+    )

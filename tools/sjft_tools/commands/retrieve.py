@@ -1,26 +1,25 @@
-"""Find the K nearest source images of every target image (one pass over the source)."""
+"""Find the K nearest source images of every target image (one pass over the source).
+
+Can be stopped or killed at any moment: the same command goes on where it was, to the same result.
+The work so far lies in a hidden folder beside the output.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-import numpy as np
-
-from sjft.errors import InputError
-from sjft.image_lmdb import ImageLmdb
-from sjft_tools.atomic import refuse_existing
-from sjft_tools.banks import make_bank
-from sjft_tools.banks.bank import Bank
-from sjft_tools.bins import Bins, check_bank, check_lmdbs, check_weights, load_bins
+from sjft_tools.banks import BACKENDS
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.describe import Describer
-from sjft_tools.distance import Distance
-from sjft_tools.histogram import Histogrammer
-from sjft_tools.matching.matcher import Matcher, match_all
-from sjft_tools.matching.products import make_product
-from sjft_tools.neighbour_lmdb_writer import write_neighbours
-from sjft_tools.top_k import merge
+from sjft_tools.retrieval.bad_sources import MOST_BAD
+from sjft_tools.retrieval.inputs import Paths
+from sjft_tools.retrieval.plan import SHARD_SIZE
+from sjft_tools.retrieval.request import Request
+from sjft_tools.retrieval.run import retrieve
+from sjft_tools.retrieval.work_folder import default_work
+
+PRODUCTS = ("auto", "numpy", "torch", "cuda")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,55 +37,98 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--k", type=integer_at_least(1), required=True, help="neighbours to keep per target image"
     )
     parser.add_argument("--weights", help="as given to 'sjft fit-bins'")
+    parser.add_argument(
+        "--exclude", metavar="FILE", help="source images to leave out, as 'sjft leaks' writes it"
+    )
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="of the filter bank")
+    add_product(parser)
+    parser.add_argument(
+        "--shard-size",
+        type=integer_at_least(1),
+        metavar="IMAGES",
+        help="source images per shard: the most that is done anew after a kill (default: "
+        f"{SHARD_SIZE}, or as in the work that is gone on with)",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--shard",
+        type=_part,
+        metavar="I/N",
+        help="do part I (from 1) of N only, then stop; other runs may do other parts at the same "
+        "time, on machines that share the folder; 'sjft merge' joins them",
+    )
+    where.add_argument(
+        "--workers",
+        type=integer_at_least(1),
+        metavar="N",
+        help="do the shards in N processes (needs dask.distributed)",
+    )
+    where.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="do the shards on the Dask cluster of this scheduler, as tcp://host:8786",
+    )
+    add_work(parser)
     add_force(parser)
+
+
+def add_product(parser: argparse.ArgumentParser) -> None:
+    """Add --product."""
+    parser.add_argument(
+        "--product",
+        choices=PRODUCTS,
+        default="auto",
+        help="what multiplies matrices in matching; the result does not depend on it",
+    )
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add what 'sjft merge' must be told, too."""
+    parser.add_argument(
+        "--max-bad-images",
+        type=int,
+        default=MOST_BAD,
+        metavar="N",
+        help="source images that may be undecodable before the run fails",
+    )
+    parser.add_argument(
+        "--work", metavar="DIR", help="the work folder (default: .NAME.work beside the output)"
+    )
+
+
+def _part(text: str) -> tuple[int, int]:
+    """An argparse type: I/N with 1 <= I <= N."""
+    try:
+        part, parts = map(int, text.split("/"))
+    except ValueError:
+        part, parts = 0, 0
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, got {text!r}")
+    return part, parts
 
 
 def run(args: argparse.Namespace) -> None:
     """Retrieve the neighbours and write them."""
-    refuse_existing(args.neighbours, args.force)
-    target = ImageLmdb(args.target, "target")
-    source = ImageLmdb(args.source, "source")
-    bins = load_bins(args.bins_file)
-    check_lmdbs(bins, args.bins_file, target, source)
-    check_weights(bins, args.bins_file, args.weights)
-    if args.k > source.count:
-        raise InputError(
-            f"--k {args.k} is larger than the source: {args.source} holds {source.count} images"
-        )
-    bank = make_bank(bins.info.bank, args.weights, bins.info.resize, bins.info.resolution)
-    check_bank(bins, args.bins_file, bank)
-    print(
-        f"{bank.name} bank, images warped to {bank.resize} x {bank.resize}, {bins.edges.size} "
-        f"dimensions; {target.count} targets x {source.count} sources",
-        file=sys.stderr,
+    output = args.neighbours.rstrip("/") or args.neighbours
+    paths = Paths(
+        args.target, args.source, args.bins_file, args.weights, args.exclude, args.backend
     )
-    indices, distances = retrieve(target, source, bank, bins, args.k)
-    info = {
-        "bank": bank.name,
-        "resize": bank.resize,
-        "resolution": bank.resolution,
-        "bins": bins.edges.shape[1],
-        "bins_checksum": bins.checksum(),
-        "weights_checksum": bank.weights_checksum,
-    }
-    write_neighbours(args.neighbours, target, source, indices, distances, info, args.force)
-    print(f"{args.neighbours}: {args.k} neighbours for each of {target.count} images")
-
-
-def retrieve(
-    target: ImageLmdb, source: ImageLmdb, bank: Bank, bins: Bins, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return each target image's `k` nearest source images: T x k int64, and float32 distances.
-
-    Nearest first by (distance, source index). Keeps the targets' descriptors in memory, 2 bytes for
-    each of T x dimensions, and of the source no more than one block.
-    """
-    describer = Describer(bank, Histogrammer(bins))
-    distance = Distance(bank.layers, bins.edges.shape[1])
-    targets = np.concatenate([some.counts for some in describer.stream(target, None, "targets")])
-    unlimited = np.full(len(targets), np.inf)
-    matcher = Matcher(distance, targets, unlimited, make_product())
-    sources = ((some.positions, some.counts) for some in describer.stream(source, None, "sources"))
-    found = match_all(matcher, sources, len(targets), k)
-    indices, distances, _ = merge([found], len(targets), k)
-    return indices, distances.astype(np.float32)
+    request = Request(
+        paths=paths,
+        output=output,
+        work=args.work or default_work(output),
+        k=args.k,
+        shard_size=args.shard_size,
+        part=args.shard,
+        workers=args.workers,
+        scheduler=args.scheduler,
+        product=args.product,
+        most_bad=args.max_bad_images,
+        force=args.force,
+    )
+    try:
+        print(retrieve(request))
+    except KeyboardInterrupt:
+        if os.path.isdir(request.work):
+            print(f"the shards done so far stay in {request.work}", file=sys.stderr)
+        raise

@@ -1,0 +1,1 @@
+"""`sjft retrieve`: a restartable pass over the source, in one process or many."""

@@ -1,0 +1,78 @@
+"""What is computed once, before the pass over the source: target descriptors and limits."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from sjft_tools.retrieval.engine import Engine
+from sjft_tools.retrieval.plan import Plan
+from sjft_tools.retrieval.shard_files import Pass
+from sjft_tools.retrieval.work_folder import WorkFolder, array_checksum, put_file
+
+TARGETS_FILE = "targets.npy"
+LIMITS_FILE = "limits.npy"
+_ABOUT_FILE = "prepared.json"
+
+
+class Prepared(NamedTuple):
+    """`targets`: T x dimensions counts; `limits`: float64 (T,); `checksum` of the targets."""
+
+    targets: np.ndarray
+    limits: np.ndarray
+    checksum: str
+
+    def first_pass(self) -> Pass:
+        """Return the pass over the source for all targets."""
+        return Pass("shard", np.arange(len(self.targets)), self.limits)
+
+
+def prepare(folder: WorkFolder, plan: Plan, engine: Engine) -> Prepared:
+    """Return what is prepared in `folder`, or prepare it now and store it.
+
+    Raises BadImageError if a target image cannot be decoded.
+    """
+    stored = _stored(folder, plan)
+    if stored is not None:
+        return stored
+    targets = engine.describe_targets()
+    prepared = Prepared(targets, engine.limits(targets), array_checksum(targets))
+    for name, array in ((TARGETS_FILE, targets), (LIMITS_FILE, prepared.limits)):
+        content = io.BytesIO()
+        np.save(content, array, allow_pickle=False)
+        put_file(folder.file(name), content.getvalue())
+    about = {
+        "plan": plan.identity(),
+        "targets": prepared.checksum,
+        "limits": array_checksum(prepared.limits),
+    }
+    put_file(folder.file(_ABOUT_FILE), (json.dumps(about, indent=2) + "\n").encode())
+    return prepared
+
+
+def read_array(path: str, checksum: str) -> np.ndarray | None:
+    """Return the array of the file `path`; None unless it is there and has the `checksum`."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array_checksum(array) == checksum else None
+
+
+def _stored(folder: WorkFolder, plan: Plan) -> Prepared | None:
+    try:
+        with open(folder.file(_ABOUT_FILE), encoding="utf-8") as stream:
+            about = json.load(stream)
+        if about["plan"] != plan.identity():
+            return None
+        checksums = about["targets"], about["limits"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    targets = read_array(folder.file(TARGETS_FILE), checksums[0])
+    limits = read_array(folder.file(LIMITS_FILE), checksums[1])
+    if targets is None or limits is None:
+        return None
+    return Prepared(targets, limits, checksums[0])
