@@ -130,7 +130,12 @@ def _in_state(net: Any, name: str, train: bool, more: Any) -> SolverNet:
     state.MergeFrom(net.state)
     if more is not None:
         state.MergeFrom(more)
-    return SolverNet(name, train, [layer for layer in net.layer if _is_included(layer, state)])
+    return SolverNet(name, train, included_layers(net, state))
+
+
+def included_layers(net: Any, state: Any) -> list[Any]:
+    """Return the LayerParameters of the NetParameter `net` that are in it in a NetState."""
+    return [layer for layer in net.layer if _is_included(layer, state)]
 
 
 def _is_included(layer: Any, state: Any) -> bool:

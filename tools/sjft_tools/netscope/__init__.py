@@ -1,0 +1,1 @@
+"""What netscope, the viewer of nets, can read and show: https://github.com/ethereon/netscope."""
