@@ -9,6 +9,7 @@ import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ import caffe
 from conftest import REPO, SHARED, draw_image, write_image_lmdb
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
+from sjft_tools.nets.backbones import BACKBONES
 from sjft_tools.nets.demo import TASK, Demo, demo_files
 from sjft_tools.nets.joint import DataPaths
 from sjft_tools.nets.preact_resnet import unit_names
+from sjft_tools.nets.target_set import TASK as PHOTO_TASK
+from sjft_tools.nets.target_set import TargetSet, target_set_files
 
 REFERENCE = SHARED / "reference/param_shapes.json"
 PROTOTXT = REPO / "prototxt"
@@ -95,13 +99,142 @@ def test_statistics_are_not_learned_and_normalised_convolutions_have_no_bias():
                 assert rates == [(0, 0)] * 3
                 assert not layer.batch_norm_param.HasField("use_global_stats")
             elif layer.type == "Convolution":
-                # SqueezeNet has no normalisation whose bias could stand for the convolution's.
-                bias = path.parent.name == "flowers17"
+                # Where no normalisation stands behind it, whose bias could stand for its own.
+                bias = path.parent.name in ("flowers17", "squeezenet", "vgg16")
+                bias |= path.parent.name == "resnet50" and layer.name == "conv1"
                 assert rates == ([(1, 1), (2, 0)] if bias else [(1, 1)])
                 assert layer.convolution_param.bias_term == bias
-            elif layer.type == "InnerProduct":
+            elif layer.name in ("fc_target", "fc_source"):
                 assert rates == [(1, 1), (2, 0)]
                 assert layer.inner_product_param.weight_filler.std == pytest.approx(0.01)
+
+
+HE = ["resnet50", "resnet101", "resnet152"]
+
+
+def reference(name: str) -> dict[str, Any]:
+    if not REFERENCE.exists():
+        pytest.skip("needs ../shared/reference/param_shapes.json")
+    return json.loads(REFERENCE.read_text())[name]
+
+
+@pytest.mark.parametrize("name", HE)
+def test_published_resnets_equal_the_reference(name):
+    wanted = reference(name)
+    net = caffe.Net(str(PROTOTXT / f"nets/{name}/sjft_deploy.prototxt"), caffe.TEST)
+    shapes = [(layer["name"], layer["param_shapes"]) for layer in wanted["layers"]]
+    assert shapes[-1][0] == "fc1000"
+    assert list(param_shapes(net).items())[:-1] == shapes[:-1]
+    assert list(param_shapes(net).items())[-1] == ("fc_target", [[67, 2048], [67]])
+    kinds = dict(zip(net._layer_names, net.layers))
+    for layer in wanted["layers"][:-1]:
+        assert kinds[layer["name"]].type == layer["type"]
+    blobs = {blob: shape for blob, shape in wanted["blobs"].items() if blob != "fc1000"}
+    blobs["prob"] = [1, 67]
+    assert {blob: list(net.blobs[blob].data.shape) for blob in blobs} == blobs
+
+
+def varint(number: int) -> bytes:
+    low = [number >> shift & 127 for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([part | 128 for part in low[:-1]] + low[-1:])
+
+
+def member(field: int, content: bytes) -> bytes:
+    """A field of protobuf's wire format that has a length."""
+    return varint(field << 3 | 2) + varint(len(content)) + content
+
+
+def write_caffemodel(path: Path, layers: list[dict[str, Any]]) -> dict[str, list[np.ndarray]]:
+    """A caffemodel with random weights of the layers' names, types and shapes; these weights.
+
+    Written byte by byte: protobuf's Python takes a float at a time.
+    """
+    fields = caffe_pb2.NetParameter.DESCRIPTOR.fields_by_name
+    blobs_field = caffe_pb2.LayerParameter.DESCRIPTOR.fields_by_name["blobs"].number
+    data_field = caffe_pb2.BlobProto.DESCRIPTOR.fields_by_name["data"].number
+    rng = np.random.default_rng(0)
+    weights: dict[str, list[np.ndarray]] = {}
+    with path.open("wb") as file:
+        for layer in layers:
+            message = caffe_pb2.LayerParameter(name=layer["name"], type=layer["type"])
+            text = message.SerializeToString()
+            arrays = [rng.random(shape, np.float32) for shape in layer["param_shapes"]]
+            for array in arrays:
+                blob = caffe_pb2.BlobProto(shape=caffe_pb2.BlobShape(dim=array.shape))
+                text += member(
+                    blobs_field, blob.SerializeToString() + member(data_field, array.tobytes())
+                )
+            file.write(member(fields["layer"].number, text))
+            weights[layer["name"]] = arrays
+    return weights
+
+
+@pytest.mark.parametrize("name", ["sjft_resnet152", *HE])
+def test_every_published_weight_is_taken(tmp_path, name):
+    """Weights of the reference's names and shapes, through Caffe into the nets that are ours."""
+    layers = reference(name)["layers"]
+    weights = write_caffemodel(tmp_path / "published.caffemodel", layers)
+    own = name == "sjft_resnet152"
+    folder = PROTOTXT if own else PROTOTXT / "nets" / name
+    path = folder / ("sjft_deploy_both.prototxt" if own else "sjft_deploy_dense.prototxt")
+    net = caffe.Net(str(path), caffe.TEST, weights=str(tmp_path / "published.caffemodel"))
+    taken = [name for name in net.params if name in weights]
+    assert taken == [layer["name"] for layer in layers if own or layer["name"] != "fc1000"]
+    for layer in taken:
+        for blob, array in zip(net.params[layer], weights[layer]):
+            np.testing.assert_array_equal(blob.data, array)
+    rest = [name for name in net.params if name not in weights]
+    assert rest == ([] if own else ["fc_target", "fc_target_map"])
+
+
+def randomise(net: caffe.Net) -> None:
+    """Draw weights of a size that keeps the signal's; BatchNorm's statistics, too."""
+    rng = np.random.default_rng(1)
+    for name, blobs in net.params.items():
+        if name.startswith("bn"):
+            blobs[0].data[...] = rng.normal(0, 0.1, blobs[0].data.shape)
+            blobs[1].data[...] = rng.uniform(0.5, 2, blobs[1].data.shape)
+            blobs[2].data[...] = 1
+        elif blobs[0].data.ndim > 1:
+            fan_in = blobs[0].data[0].size
+            blobs[0].data[...] = rng.random(blobs[0].data.shape, np.float32)
+            blobs[0].data[...] -= 0.5
+            blobs[0].data[...] *= (24 / fan_in) ** 0.5
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vgg16", "squeezenet"])
+def test_dense_net_takes_the_weights_and_scores_every_window(tmp_path, name):
+    folder = PROTOTXT / "nets" / name
+    deploy = caffe.Net(str(folder / "sjft_deploy.prototxt"), caffe.TEST)
+    randomise(deploy)
+    deploy.save(str(tmp_path / "trained.caffemodel"))
+    dense = caffe.Net(
+        str(folder / "sjft_deploy_dense.prototxt"),
+        caffe.TEST,
+        weights=str(tmp_path / "trained.caffemodel"),
+    )
+    assert dense.inputs == ["data"] and dense.outputs == ["prob"]
+    image = draw_image(3, 288, 256).transpose(2, 0, 1) - np.float32(110)
+    deploy.blobs["data"].data[0] = image[:, :224, :224]
+    dense.blobs["data"].reshape(1, 3, 224, 224)
+    dense.blobs["data"].data[0] = image[:, :224, :224]
+    expected, prob = deploy.forward()["prob"], dense.forward()["prob"]
+    assert prob.shape == (1, 67, 1, 1)
+    np.testing.assert_allclose(prob.reshape(1, 67), expected, rtol=1e-4, atol=1e-7)
+
+    dense.blobs["data"].reshape(1, 3, 288, 256)
+    dense.blobs["data"].data[0] = image
+    prob = dense.forward()["prob"]
+    scores = dense.blobs["fc_target_map"].data[0].astype(np.float64)
+    top = {"resnet50": "pool5", "vgg16": "fc7_map", "squeezenet": "pool9"}[name]
+    features = dense.blobs[top].data[0]
+    assert scores.shape[1:] == features.shape[1:] != (1, 1)
+    weights, bias = (blob.data.astype(np.float64) for blob in deploy.params["fc_target"])
+    windows = np.einsum("cf,fij->cij", weights, features) + bias[:, None, None]
+    np.testing.assert_allclose(scores, windows, rtol=1e-3, atol=1e-3)
+    powers = np.exp(scores - scores.max(axis=0))
+    mean = (powers / powers.sum(axis=0)).mean(axis=(1, 2))
+    np.testing.assert_allclose(prob.ravel(), mean, rtol=1e-3, atol=1e-6)
 
 
 def test_resnet152_deploy_runs():
@@ -207,6 +340,62 @@ def demo_folder(tmp_path_factory) -> Path:
     for name, text in demo_files(choices).items():
         (folder / "nets" / name).write_text(text)
     return folder
+
+
+@pytest.fixture(scope="module")
+def photo_folder(tmp_path_factory) -> Path:
+    """Small data bases of 256 x 256 images, for nets that take 224 x 224."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "data").mkdir()
+    paths = DataPaths()
+    for seed, path in enumerate((paths.target, paths.target_test, paths.source)):
+        images = [draw_image(10 * seed + i, 256, 256) for i in range(4)]
+        write_image_lmdb(folder / path, images, [0, 1, 2, 1], ["a", "b", "c"])
+    target, source = (ImageLmdb(str(folder / path)) for path in (paths.target, paths.source))
+    indices = np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
+    distances = np.zeros((4, 2), np.float32)
+    write_neighbours(str(folder / paths.neighbours), target, source, indices, distances, {})
+    return folder
+
+
+STEP = """
+import sys, caffe, numpy as np
+net = caffe.Net(sys.argv[1], caffe.TRAIN)
+for name, blobs in net.params.items():
+    if name.startswith("bn"):
+        blobs[1].data[...], blobs[2].data[...] = 9, 1
+frozen = {n: [b.data.copy() for b in p] for n, p in net.params.items() if n.startswith("bn")}
+net.forward()
+net.backward()
+for name in sys.argv[3:]:
+    gradient = net.params[name][0].diff
+    assert np.isfinite(gradient).all() and abs(gradient).max() > 0, name
+same = all((b.data == a).all() for n in frozen for a, b in zip(frozen[n], net.params[n]))
+assert same == (sys.argv[2] == "frozen"), same
+"""
+
+
+@pytest.mark.parametrize(
+    ("net", "frozen"),
+    [("preact_resnet152", False), ("resnet50", True), ("squeezenet", False), ("vgg16", False)],
+)
+def test_backbones_train_jointly(photo_folder, net, frozen):
+    """Forward and backward of the joint net on two images, and of the baseline on one."""
+    task = replace(PHOTO_TASK, target_classes=3, source_classes=3, batch_size=2, k0=2)
+    names = {
+        kind: f"{net}_{kind}.prototxt" for kind in ("joint_train_val", "target_only_train_val")
+    }
+    for name, text in target_set_files(TargetSet(task, net=net, frozen=frozen), names).items():
+        (photo_folder / name).write_text(text)
+    normalised = BACKBONES[net].frozen is not None
+    state = "frozen" if frozen or not normalised else "learned"
+    first = "conv1_1" if net == "vgg16" else "conv1"
+    nets = [(names["joint_train_val"], [first, "fc_target", "fc_source"])]
+    if net == "squeezenet":
+        nets.append((names["target_only_train_val"], [first, "fc_target"]))
+    for file, layers in nets:
+        command = [sys.executable, "-c", STEP, file, state, *layers]
+        subprocess.run(command, cwd=photo_folder, check=True, timeout=300)
 
 
 def caffe_train(folder: Path, solver: str, *options: str) -> str:

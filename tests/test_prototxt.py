@@ -86,14 +86,14 @@ def netscope_problems(text: str) -> list[str]:
 
 
 def test_published_files_are_as_generated():
-    assert "13 files" in run_sjft("prototxt", "--check", cwd=REPO)
+    assert "80 files" in run_sjft("prototxt", "--check", cwd=REPO)
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_nets_open_in_netscope(name):
     text = (REPO / "prototxt" / name).read_text(encoding="utf-8")
     assert netscope_problems(text) == []
-    assert len(parse(text)) > 60
+    assert len(parse(text)) > 40
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -154,8 +154,10 @@ def test_own_target_set(tmp_path):
         cwd=tmp_path,
     )
     folder = tmp_path / "my_nets"
+    kinds = ("deploy", "deploy_both", "deploy_dense", "solver", "target_only_solver")
+    kinds += ("target_only_train_val", "train_val")
     assert sorted(path.name for path in folder.iterdir()) == [
-        f"sjft_{kind}.prototxt" for kind in ("deploy", "solver", "train_val")
+        f"sjft_{kind}.prototxt" for kind in kinds
     ]
     solver = (folder / "sjft_solver.prototxt").read_text()
     assert 'net: "my_nets/sjft_train_val.prototxt"' in solver
@@ -167,6 +169,22 @@ def test_own_target_set(tmp_path):
     assert "num_output: 4\n" in net and "num_output: 8\n" in net
     assert "accuracy_top5" not in net  # of four classes
     assert netscope_problems(net) == []
+
+
+def test_frozen_statistics_on_another_net(tmp_path):
+    options = ("--net", "resnet50", "--frozen-statistics", "--out-dir", "nets")
+    run_sjft("prototxt", *options, cwd=tmp_path)
+    net = (tmp_path / "nets/sjft_train_val.prototxt").read_text()
+    assert net.count('type: "BatchNorm"') == net.count("use_global_stats: true") == 53
+    solver = (tmp_path / "nets/sjft_solver.prototxt").read_text()
+    assert "BatchNorm's statistics" not in solver
+
+
+def test_nets_without_batch_norm_have_nothing_to_freeze(tmp_path):
+    options = ("--net", "vgg16", "--frozen-statistics", "--out-dir", "nets")
+    message = run_sjft("prototxt", *options, status=2, cwd=tmp_path)
+    assert "error: vgg16 has no BatchNorm whose statistics could be frozen" in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_own_target_set_needs_a_folder_of_its_own(tmp_path):

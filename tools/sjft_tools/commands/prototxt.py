@@ -1,9 +1,9 @@
-"""Write the nets and solvers: the published ones, or the ResNet-152's for a target set of one's
-own.
+"""Write the nets and solvers: the published ones, or those for a target set of one's own.
 
 Without options it brings the published files under prototxt/ up to date; --check only compares. Any
-option about the target set writes that set's train_val, deploy and solver instead, into an
---out-dir of its own.
+option about the net or the target set writes that set's files instead, into an --out-dir of its
+own: train_val and solver of joint training and of its baseline on the target alone, and three
+deploy nets, with the target's head, with both, and fully convolutional.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Any
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.nets.backbones import BACKBONES
 from sjft_tools.nets.joint import DataPaths
 from sjft_tools.nets.published import FOLDER, published_files
-from sjft_tools.nets.resnet152 import TASK, Experiment, experiment_files
+from sjft_tools.nets.target_set import TASK, TargetSet, own_files
 
 PATHS = DataPaths()
-# Options about a target set, with the published experiment's values; their names are the layers'
-# own.
-EXPERIMENT_OPTIONS: dict[str, Any] = {
+# Options about a target set, with the published nets' values; most have the layers' own names.
+TARGET_SET_OPTIONS: dict[str, Any] = {
+    "net": TargetSet().net,
+    "frozen_statistics": TargetSet().frozen,
     "target_classes": TASK.target_classes,
     "source_classes": TASK.source_classes,
-    "test_images": Experiment().test_images,
+    "test_images": TargetSet().test_images,
     "k0": TASK.k0,
     "batch_size": TASK.batch_size,
     "target": PATHS.target,
@@ -46,7 +48,7 @@ def even_size(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to `parser`."""
-    published = EXPERIMENT_OPTIONS
+    published = TARGET_SET_OPTIONS
     count = integer_at_least(1)
 
     def add(name: str, **keywords: Any) -> None:
@@ -54,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--out-dir", default=FOLDER, metavar="DIR", help="folder of the files")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    add("--net", choices=sorted(BACKBONES), help="the backbone")
+    parser.add_argument(
+        "--frozen-statistics",
+        action="store_true",
+        help="BatchNorm keeps the stored statistics in training, too; without it, it uses those of "
+        "each batch, which iter_size does not make larger",
+    )
     add("--target-classes", type=count, metavar="N", help="classes of the target set")
     add("--source-classes", type=count, metavar="M", help="classes of the source set")
     add("--test-images", type=count, metavar="T", help="images of the target's test set")
@@ -83,22 +92,22 @@ def run(args: argparse.Namespace) -> None:
 
 def wanted_files(args: argparse.Namespace) -> dict[str, str]:
     """The files that the options ask for: name below --out-dir -> text."""
-    options = {name: getattr(args, name) for name in EXPERIMENT_OPTIONS}
-    own = [name for name, value in options.items() if value != EXPERIMENT_OPTIONS[name]]
+    options = {name: getattr(args, name) for name in TARGET_SET_OPTIONS}
+    own = [name for name, value in options.items() if value != TARGET_SET_OPTIONS[name]]
     folder = str(Path(args.out_dir))
     if not own:
         return published_files(folder)
     if folder == FOLDER:
         option = "--" + own[0].replace("_", "-")
         raise InputError(
-            f"{option} is not the published nets' ({EXPERIMENT_OPTIONS[own[0]]}), and {FOLDER} "
+            f"{option} is not the published nets' ({TARGET_SET_OPTIONS[own[0]]}), and {FOLDER} "
             "holds those: give --out-dir, a folder for nets of your own"
         )
-    return experiment_files(own_experiment(options, folder))
+    return own_files(own_target_set(options, folder))
 
 
-def own_experiment(options: dict[str, Any], folder: str) -> Experiment:
-    """The published experiment with a user's `options`; snapshots go beside the nets."""
+def own_target_set(options: dict[str, Any], folder: str) -> TargetSet:
+    """The published target set with a user's `options`; snapshots go beside the nets."""
     paths = DataPaths(*(options[key] for key in ("target", "target_test", "source", "neighbours")))
     task = replace(
         TASK,
@@ -108,7 +117,14 @@ def own_experiment(options: dict[str, Any], folder: str) -> Experiment:
         k0=options["k0"],
         paths=paths,
     )
-    return Experiment(task, options["test_images"], folder, snapshot_prefix=f"{folder}/sjft")
+    return TargetSet(
+        task,
+        options["test_images"],
+        folder,
+        snapshot_folder=folder,
+        net=options["net"],
+        frozen=options["frozen_statistics"],
+    )
 
 
 def check(folder: Path, files: dict[str, str]) -> None:

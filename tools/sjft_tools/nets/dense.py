@@ -8,7 +8,6 @@ its weights from the file by its name, and a convolution shares its memory.
 
 from __future__ import annotations
 
-from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import Item, Word
 
 
@@ -21,15 +20,17 @@ def inner_product_as_convolution(
     share_mode PERMISSIVE compares no more than how many numbers there are.
     """
     names = [f"{name}_weights", f"{name}_bias"]
-    holder = f"{name}_bottom"
+    holder, shape = f"{name}_bottom", {"dim": [1, channels, kernel, kernel]}
     return [
         f"{top} is {name} over every {kernel} x {kernel} window: {name} itself only takes the\n"
-        "weights from the file, and the convolution uses them.",
+        f"weights from the file, and the convolution uses them. (The input_param of {holder}\n"
+        "only tells netscope its shape.)",
         {
             "name": holder,
             "type": "DummyData",
             "top": holder,
-            "dummy_data_param": {"shape": {"dim": [1, channels, kernel, kernel]}},
+            "dummy_data_param": {"shape": shape},
+            "input_param": {"shape": shape},
         },
         {
             "name": name,

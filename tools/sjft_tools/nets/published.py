@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from sjft_tools.nets.backbones import BACKBONES, DEFAULT
 from sjft_tools.nets.demo import Demo, demo_files
+from sjft_tools.nets.experiments import experiments_files
 from sjft_tools.nets.flowers17 import Flowers17, flowers17_files
-from sjft_tools.nets.resnet152 import Experiment, experiment_files
+from sjft_tools.nets.target_set import TargetSet, own_files
 
 FOLDER = "prototxt"
 
@@ -15,11 +17,17 @@ def published_files(folder: str = FOLDER) -> dict[str, str]:
     The solvers name their nets below `folder`, as seen from where Caffe is started.
     """
     folders = {
+        **{
+            f"nets/{net}": own_files(TargetSet(folder=f"{folder}/nets/{net}", net=net))
+            for net in BACKBONES
+            if net != DEFAULT
+        },
         "demo": demo_files(Demo(folder=f"{folder}/demo")),
         "flowers17": flowers17_files(Flowers17(folder=f"{folder}/flowers17")),
     }
     return {
-        **experiment_files(Experiment(folder=folder)),
+        **own_files(TargetSet(folder=folder)),
+        **experiments_files(folder),
         **{
             f"{below}/{name}": text
             for below, files in folders.items()

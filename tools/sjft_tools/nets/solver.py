@@ -30,6 +30,7 @@ class Run:
     display: int
     iter_size: int = 1
     random_seed: int = 1
+    batch_statistics: bool = True  # whether BatchNorm uses those of each batch
 
     @property
     def test_iter(self) -> int:
@@ -80,10 +81,13 @@ def _batch_comment(run: Run) -> str:
     if run.iter_size == 1:
         return f"A step is taken on every batch of {run.batch_size} images."
     images = run.batch_size * run.iter_size
-    return (
+    comment = (
         f"A step is taken on the gradients of {run.iter_size} batches of {run.batch_size}: "
-        f"{images} images.\nBatchNorm's statistics are those of one batch all the same."
+        f"{images} images."
     )
+    if run.batch_statistics:
+        comment += "\nBatchNorm's statistics are those of one batch all the same."
+    return comment
 
 
 def _test_comment(run: Run) -> str:
