@@ -17,7 +17,7 @@ import caffe
 from conftest import REPO, centre_view, draw_image, run_sjft, write_image_lmdb
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.cli import main
-from sjft_tools.scoring import accuracy, label_ranks
+from sjft_tools.evaluation.accuracy import accuracy, label_ranks
 
 CLASSES, IMAGES, CROP = 7, 50, 24
 
@@ -136,7 +136,7 @@ def test_equals_caffes_accuracy_layer_in_the_test_phase(world, tmp_path, options
     assert 0 < result["top1"] < result["top5"] < 1
     assert re.search(rf"top-1 +{100 * result['top1']:.2f} %", printed)
     assert "classes       7, 6 of them with images" in printed
-    assert result["images"] == IMAGES and result["crop"] == CROP
+    assert result["images"] == IMAGES and result["models"][0]["crop"] == CROP
     assert result["test_fingerprint"] == ImageLmdb(str(world.test)).fingerprint
 
 
@@ -259,7 +259,7 @@ def test_weights_in_the_old_format(world, tmp_path):
         old.layers.add(name=layer.name, blobs=blobs)
     (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
     by_old = run_sjft("evaluate", world.deploy, tmp_path / "old.caffemodel", world.test)
-    numbers = re.compile(r"^(?:top|mean).*%$", re.MULTILINE)
+    numbers = re.compile(r"^(?:top|mean).*$", re.MULTILINE)
     assert numbers.findall(by_old) == numbers.findall(evaluate(world)) != []
     old.layers[-1].blobs[0].width += 1
     (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
@@ -348,7 +348,7 @@ def test_an_output_that_exists(world, tmp_path):
     assert f"the output {out} exists: give --force to replace it" in message
     assert out.read_text() == "mine"
     evaluate(world, "--json", out, "--force")
-    assert json.loads(out.read_text())["format"] == "sjft evaluation 1"
+    assert json.loads(out.read_text())["format"] == "sjft evaluation 2"
 
 
 def test_the_demo_net(tmp_path):

@@ -198,15 +198,30 @@ def test_evaluation_file(folder):
     caffe = pytest.importorskip("caffe")
     deploy = REPO / "prototxt" / "demo" / "deploy.prototxt"
     caffe.Net(str(deploy), caffe.TRAIN).save(str(folder / "net.caffemodel"))
-    options = ("--resize", 32, "--json", folder / "out.json")
+    options = ("--resize", 32, "--json", folder / "out.json", "--scores", folder / "scores.npz")
     run_sjft("evaluate", deploy, folder / "net.caffemodel", folder / "lmdb", *options)
     content = json.loads((folder / "out.json").read_text(encoding="utf-8"))
-    per_class = set(content["per_class"][0])
     table = section("Evaluation file")
     assert set(content) == keys_in_tables("Evaluation file")
-    assert all(f"`{key}`" in table for key in per_class)
+    assert all(f"`{key}`" in table for key in content["per_class"][0])
+    accuracies = {"top1", "top5", "mean_class"}
+    assert all(f"`{key}`" in table for key in set(content["interval"]) | accuracies)
     assert content["test_fingerprint"] == fingerprint(records(folder / "lmdb"))
     assert content["top1"] == sum(c["top1"] * c["images"] for c in content["per_class"]) / 40
+
+    arrays = np.load(folder / "scores.npz", allow_pickle=False)
+    info = json.loads(str(arrays["info"]))
+    assert set(info) | set(info["models"][0]) | set(arrays.files) == keys_in_tables("Scores file")
+    assert info["format"] == "sjft scores 1" and info["models"] == content["models"]
+    assert info["test_fingerprint"] == fingerprint(records(folder / "lmdb"))
+    for role, file in (("deploy", deploy), ("weights", folder / "net.caffemodel")):
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert info["models"][0][f"{role}_checksum"] == f"sha256:{digest}"
+    scores, labels = arrays["scores"], arrays["labels"]
+    assert (scores.dtype, labels.dtype) == (np.float32, np.int32)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    own = scores[np.arange(40), labels]
+    assert content["top1"] == ((scores >= own[:, None]).sum(axis=1) == 1).mean()
 
 
 def test_every_link_within_the_page_has_its_heading():

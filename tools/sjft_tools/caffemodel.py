@@ -6,7 +6,8 @@ a word: both are found here before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,19 @@ def trained_blobs(model: Any) -> dict[str, list[Any]]:
 
 
 def check_weights(
-    wanted: dict[str, list[Shape]], blobs: dict[str, list[Any]], path: str, net: str
-) -> None:
+    wanted: dict[str, list[Shape]],
+    blobs: dict[str, list[Any]],
+    path: str,
+    net: str,
+    convolutions: Collection[str] = (),
+) -> list[str]:
     """Raise InputError unless the weights `path` have every blob that the net file `net` wants.
 
     `wanted`: the shapes of each layer's blobs, by the layer's name; `blobs`: of trained_blobs.
-    Layers of the weights that the net does not have do not matter.
+    Layers of the weights that the net does not have do not matter. Returns those of the layers
+    `convolutions` whose weights in `path` are an InnerProduct's: see roll_up.
     """
+    unrolled = []
     missing = [name for name in wanted if name not in blobs]
     if missing:
         raise InputError(
@@ -68,11 +75,14 @@ def check_weights(
                 f"{len(shapes)} of {net}"
             )
         for shape, blob in zip(shapes, blobs[name]):
-            if not _fits(shape, blob):
+            if name in convolutions and _is_unrolled(shape, blob):
+                unrolled.append(name)
+            elif not _fits(shape, blob):
                 raise InputError(
                     f"the layer '{name}' has weights of {times(blob_shape(blob))} in {path}, "
                     f"expected {times(shape)} as in {net}"
                 )
+    return unrolled
 
 
 def _some(names: Iterable[str]) -> str:
@@ -104,3 +114,21 @@ def _fits(shape: Shape, blob: Any) -> bool:
     if _is_old(blob):
         return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == blob_shape(blob)
     return shape == blob_shape(blob)
+
+
+def _is_unrolled(shape: Shape, blob: Any) -> bool:
+    """Whether a BlobProto holds a convolution's weights of `shape` as an InnerProduct's: C x F."""
+    found = blob_shape(blob)
+    flat = (shape[0], math.prod(shape[1:]))
+    return len(shape) == 4 and found != shape and found in (flat, (1, 1, *flat))
+
+
+def roll_up(blob: Any, shape: Shape) -> None:
+    """Make the weights of an InnerProduct over C x H x W inputs those of a convolution of `shape`.
+
+    `blob`: a BlobProto with as many values as `shape`, outputs x C x H x W. The order of the values
+    is the same in both.
+    """
+    for field in ("num", "channels", "height", "width"):
+        blob.ClearField(field)
+    blob.shape.dim[:] = shape

@@ -64,8 +64,13 @@ def gallery_row(
 
 def _class_name(images: ImageLmdb, i: int) -> str:
     label = int(images.labels[i])
-    name = images.class_names[label] if label < len(images.class_names) else f"class {label}"
-    return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"
+    named = label < len(images.class_names)
+    return shortened(images.class_names[label] if named else f"class {label}")
+
+
+def shortened(words: str) -> str:
+    """Return `words` cut to what fits below a tile."""
+    return words if len(words) <= _LETTERS else words[: _LETTERS - 1] + "…"
 
 
 def fitted(image: np.ndarray) -> np.ndarray:
@@ -99,7 +104,7 @@ def draw_gallery(rows: Sequence[Sequence[Tile]], header: Sequence[str], path: st
     """Draw one row of tiles per target image, below the words of `header`, into the PNG `path`."""
     width = len(header) * (TILE + _GAP) + _GAP
     height = _HEADER + len(rows) * (TILE + _CAPTION) + _GAP
-    figure = _figure(width, height)
+    figure = new_figure(width, height)
     for column, words in enumerate(header):
         _write(figure, words, column * (TILE + _GAP) + _GAP, 6, bold=True)
     canvas = np.full((height, width, 3), 255, np.uint8)
@@ -114,7 +119,7 @@ def draw_gallery(rows: Sequence[Sequence[Tile]], header: Sequence[str], path: st
     figure.savefig(path, format="png")
 
 
-def _figure(width: int, height: int) -> Any:
+def new_figure(width: int, height: int) -> Any:
     """Return an empty figure of `width` x `height` pixels that no window will show."""
     try:
         from matplotlib.figure import Figure  # slow to import, and only pictures need it

@@ -1,0 +1,137 @@
+"""The options that say how a net is shown images, and what follows from them."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.command import integer_at_least
+from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
+from sjft_tools.evaluation.scorer import CHUNK, KeptNowhere, score_images
+from sjft_tools.evaluation.scores_file import Scores, describe_model, scores_of, write_scores
+from sjft_tools.evaluation.trained_net import TrainedNet
+from sjft_tools.evaluation.work_folder import WorkFolder
+
+# The published protocol, for the nets that it was published for.
+_SHORTER = 256
+_CROPS = range(128, _SHORTER + 1)
+_SCALES = (256, 384, 512)
+
+
+def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
+    """Declare the options; `many`: the choices of --crops besides 1, in words for its help."""
+    choices = [ONE, TEN, DENSE] if DENSE in many else [ONE, TEN]
+    parser.add_argument(
+        "--crops", choices=choices, default=ONE, help=f"1: the central crop; {many}"
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--resize",
+        type=integer_at_least(1),
+        metavar="N",
+        help="warp images to N x N pixels before the crop, which is as large as the net's input",
+    )
+    size.add_argument(
+        "--resize-shorter",
+        type=integer_at_least(1),
+        metavar="N",
+        help=f"scale their shorter side to N pixels before the crop (default: {_SHORTER} for "
+        f"inputs of {_CROPS[0]} to {_CROPS[-1]} pixels; for others images keep their stored size)",
+    )
+    if DENSE in choices:
+        size.add_argument(
+            "--scales",
+            type=integer_at_least(1),
+            nargs="+",
+            metavar="N",
+            help=f"for dense: scale their shorter side to N pixels, for each N (default: "
+            f"{' '.join(map(str, _SCALES))})",
+        )
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs=3,
+        default=[104.0, 117.0, 123.0],
+        metavar=("B", "G", "R"),
+        help="what is subtracted from the pixels",
+    )
+    parser.add_argument(
+        "--output", metavar="BLOB", help="the blob with the scores (default: the net's only output)"
+    )
+    parser.add_argument(
+        "--batch-size", type=integer_at_least(1), default=10, help="views per forward pass"
+    )
+    parser.add_argument(
+        "--gpu", type=integer_at_least(0), metavar="N", help="number of the GPU (default: the CPU)"
+    )
+    parser.add_argument(
+        "--scores",
+        metavar="FILE.npz",
+        help="write every image's scores there too; a run that was killed goes on where it was",
+    )
+
+
+def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet, Protocol]:
+    """Build the net and choose the protocol that `args` ask for.
+
+    Raises InputError if options do not go together, the net cannot be built or loaded, or `images`
+    have labels beyond its classes.
+    """
+    scales = getattr(args, "scales", None)
+    if args.crops == DENSE and (args.resize is not None or args.resize_shorter is not None):
+        raise InputError(
+            "--crops dense shows whole images: expected --scales instead of --resize and "
+            "--resize-shorter"
+        )
+    if args.crops != DENSE and scales is not None:
+        raise InputError(f"--scales is for --crops dense, got --crops {args.crops}")
+    if scales is not None and len(set(scales)) < len(scales):
+        raise InputError(f"--scales names a size twice: {' '.join(map(str, scales))}")
+    if not np.isfinite(args.mean).all():
+        raise InputError(f"--mean is {args.mean}, expected three finite numbers")
+    dense = (tuple(scales or _SCALES)) if args.crops == DENSE else ()
+    net = TrainedNet(args.deploy, args.weights, args.output, args.gpu, dense)
+    largest = int(images.labels.max())
+    if largest >= net.classes:
+        raise InputError(
+            f"{images.path} has labels up to {largest}, but the output '{net.output}' of "
+            f"{args.deploy} has {net.classes} classes: expected labels up to {net.classes - 1}"
+        )
+    shorter = args.resize_shorter
+    is_published = not dense and args.resize is None and net.crop in _CROPS
+    if shorter is None and is_published:
+        shorter = _SHORTER
+    mean = tuple(args.mean)
+    return net, Protocol(args.crops, args.resize, shorter, dense, net.crop, mean)
+
+
+def compute_scores(
+    args: argparse.Namespace,
+    images: ImageLmdb,
+    net: TrainedNet,
+    protocol: Protocol,
+    partial: str | None,
+) -> Scores:
+    """Score all images, and write the scores file `partial`, args.scores' unfinished name, if any.
+
+    With a scores file, a run that was killed goes on where it was.
+    """
+    model = describe_model(args.deploy, args.weights, net.output, protocol.as_json())
+    if partial is None:
+        scores = score_images(net, images, protocol, args.batch_size, KeptNowhere())
+        return scores_of(images, scores, [model])
+    plan = {
+        **model,
+        "test_fingerprint": images.fingerprint,
+        "batch_size": args.batch_size,
+        "chunk": CHUNK[protocol.crops],
+        "gpu": args.gpu is not None,
+    }
+    work = WorkFolder(args.scores, plan)
+    found = scores_of(images, score_images(net, images, protocol, args.batch_size, work), [model])
+    write_scores(partial, found)
+    work.remove()
+    return found

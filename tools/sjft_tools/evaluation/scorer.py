@@ -1,0 +1,101 @@
+"""Scores of all images of an LMDB, image by image the mean over its views."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Protocol as Interface
+
+import numpy as np
+from tqdm import tqdm
+
+from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.command import progress
+from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
+from sjft_tools.evaluation.trained_net import TrainedNet
+
+#: Images that are scored, and kept in case the run is killed, together.
+CHUNK = {ONE: 500, TEN: 50, DENSE: 16}
+
+
+class Kept(Interface):
+    """Where the scores of finished chunks are kept; see work_folder.WorkFolder."""
+
+    def load(self, chunk: int) -> np.ndarray | None:
+        """Return the scores of chunk number `chunk`, None if it is not finished."""
+
+    def save(self, chunk: int, scores: np.ndarray) -> None:
+        """Keep the scores of chunk number `chunk`."""
+
+
+class KeptNowhere:
+    """For runs that start over when they are killed."""
+
+    def load(self, chunk: int) -> None:
+        """Know of no finished chunk."""
+
+    def save(self, chunk: int, scores: np.ndarray) -> None:
+        """Forget the scores."""
+
+
+def score_images(
+    net: TrainedNet, images: ImageLmdb, protocol: Protocol, batch_size: int, kept: Kept
+) -> np.ndarray:
+    """Return the mean softmax over the views of every image in key order, float32 N x C.
+
+    `batch_size`: views per forward pass. Raises InputError naming the image if one cannot be
+    decoded or viewed, or has a score that is not a number.
+    """
+    scores = np.empty((images.count, net.classes), np.float32)
+    step = CHUNK[protocol.crops]
+    with progress((), "evaluate", images.count) as bar:
+        for chunk, start in enumerate(range(0, images.count, step)):
+            rows = scores[start : start + step]
+            found = kept.load(chunk)
+            if found is None:
+                rows[...] = _score_chunk(net, images, start, len(rows), protocol, batch_size, bar)
+                kept.save(chunk, rows)
+            else:
+                rows[...] = found
+                bar.initial += len(rows)  # the rate is that of this run
+                bar.update(len(rows))
+    return scores
+
+
+def _score_chunk(
+    net: TrainedNet,
+    images: ImageLmdb,
+    start: int,
+    count: int,
+    protocol: Protocol,
+    batch_size: int,
+    bar: tqdm[None],
+) -> np.ndarray:
+    """Return the scores of images start..start+count-1, float64 count x C."""
+    sums = np.zeros((count, net.classes))
+    waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
+
+    def forward(batch: list[tuple[int, np.ndarray]]) -> None:
+        scores = net.probabilities(np.stack([view for _, view in batch]))
+        for (i, _), row in zip(batch, scores):
+            sums[i] += row
+        bar.update(len(batch) / protocol.view_count)
+        batch.clear()
+
+    for i, value in enumerate(images.values(start, start + count)):
+        for view in protocol.views(value, images.name(start + i)):
+            batch = waiting[view.shape]  # only views of one size fit in a batch
+            batch.append((i, view))
+            if len(batch) == batch_size:
+                forward(batch)
+    for batch in waiting.values():
+        if batch:
+            forward(batch)
+    bad = ~np.isfinite(sums).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"the scores '{net.output}' of {images.name(start + int(bad.argmax()))} and "
+            f"{int(bad.sum()) - 1} others are not finite: the weights are spoilt, as by training "
+            f"that diverged"
+        )
+    return sums / protocol.view_count
