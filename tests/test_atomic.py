@@ -44,6 +44,10 @@ try:
     if kind == "folder":
         with atomic.new_folder(path, force=True) as partial:
             fill(partial)
+    elif kind == "resumable":
+        with atomic.resumable_folder(path, True, keep=lambda work: True) as work:
+            os.makedirs(os.path.join(work, atomic.OUTPUT), exist_ok=True)
+            fill(os.path.join(work, atomic.OUTPUT))
     elif kind == "file":
         with atomic.new_file(path, force=True) as partial, open(partial, "w") as stream:
             stream.write(text)
@@ -83,7 +87,7 @@ def debris(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".")]
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("kind", ["folder", "file", "resumable"])
 @pytest.mark.parametrize("replaces", [False, True], ids=["new", "replacement"])
 def test_killed_before_every_file_operation(tmp_path, kind, replaces):
     killed = 0
@@ -101,7 +105,7 @@ def test_killed_before_every_file_operation(tmp_path, kind, replaces):
         killed += 1
         # What was there before is there again as soon as anybody asks to write.
         if replaces:
-            opener = new_folder if kind == "folder" else new_file
+            opener = new_file if kind == "file" else new_folder
             with pytest.raises(InputError, match="give --force"), opener(str(path)):
                 pass
             assert content(path) in ("old", "new")
@@ -134,7 +138,7 @@ def test_files_in_a_folder_killed_before_every_file_operation(tmp_path):
     assert status == 0 and killed >= 8
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
+@pytest.mark.parametrize("kind", ["folder", "file", "resumable"])
 def test_writers_that_race(tmp_path, kind):
     """Whoever writes writes alone; the others say so; nothing is left but one complete output."""
     path = tmp_path / "out"

@@ -448,7 +448,7 @@ def wait_for(path: Path) -> None:
 def test_interrupted_in_the_middle(tmp_path, many, number):
     out = tmp_path / "out"
     process = start("convert", "list", many, out)
-    wait_for(tmp_path / ".out.partial" / "data.mdb")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
     time.sleep(random.uniform(0.0, 0.5))
     process.send_signal(number)
     printed = process.communicate(timeout=60)[1]
@@ -458,22 +458,95 @@ def test_interrupted_in_the_middle(tmp_path, many, number):
     else:
         assert process.returncode == 130
         assert "sjft convert: error: interrupted; nothing was left half-written" in printed
-        assert not debris(tmp_path)
-    many.write_text("a.png 0\n")
+        kept = "images are kept: the same command goes on from there" in printed
+        assert debris(tmp_path) == [".out.work"] * kept
+        assert "Traceback" not in printed
+    many.write_text("a.png 0\n")  # another conversion: it starts afresh
     run_sjft("convert", "list", many, out)
     assert ImageLmdb(str(out)).count == 1
+    assert not debris(tmp_path)
+
+
+def test_killed_again_and_again_it_ends_as_the_same_file(tmp_path, many):
+    lines = ["noise.png 0\n", "missing.png 1\n", "a.png 2\n", *["noise.png 3\n"] * 60] * 8
+    many.write_text("".join(lines))
+    arguments = ("convert", "list", many, tmp_path / "out", "--on-bad", "skip")
+    straight = tmp_path / "straight"
+    run_sjft(*arguments[:3], straight, *arguments[4:], "--workers", 1)
+    database = tmp_path / ".out.work" / "output" / "data.mdb"
+    going_on, size = "", 0
+    for attempt in range(20):
+        process = start(*arguments, "--workers", 1 + attempt % 3)
+        # until it got somewhere
+        while process.poll() is None and not (database.exists() and database.stat().st_size > size):
+            time.sleep(0.01)
+        time.sleep(random.uniform(0.0, 0.3))
+        process.kill()
+        going_on += process.communicate(timeout=60)[1]
+        if (tmp_path / "out").exists():
+            break
+        assert process.returncode == -signal.SIGKILL
+        size = database.stat().st_size
+    assert "read what is there" in going_on
+    assert side_file(tmp_path / "out")["left_out"] == 8
+    for name in os.listdir(straight):
+        assert (straight / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+
+
+def test_a_bad_image_late_in_the_list_costs_nothing(tmp_path, many):
+    many.write_text("noise.png 0\n" * 150 + "late.png 1\n")
+    arguments = ("convert", "list", many, tmp_path / "out")
+    printed = run_sjft(*arguments, status=2)
+    assert "late.png cannot be read: No such file or directory" in printed
+    assert "images are kept: the same command goes on from there" in printed
+    shutil.copy(tmp_path / "a.png", tmp_path / "late.png")
+    assert "read what is there" in run_sjft(*arguments)
+    assert ImageLmdb(str(tmp_path / "out")).labels.tolist() == [0] * 150 + [1]
+    assert not debris(tmp_path)
+
+
+def test_what_was_left_out_counts_again_without_leave_to(tmp_path, many):
+    many.write_text("late.png 1\n" + "noise.png 0\n" * 3000)
+    process = start("convert", "list", many, tmp_path / "out", "--on-bad", "skip")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
+    while (tmp_path / ".out.work" / "output" / "data.mdb").stat().st_size < 32 << 20:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert "are kept" in process.communicate(timeout=60)[1]
+    printed = run_sjft("convert", "list", many, tmp_path / "out", status=2)
+    assert "late.png cannot be read" in printed and "are kept" not in printed
     assert not debris(tmp_path)
 
 
 def test_two_runs_do_not_write_the_same_output(tmp_path, many):
     out = tmp_path / "out"
     process = start("convert", "list", many, out)
-    wait_for(tmp_path / ".out.partial" / "data.mdb")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
     printed = run_sjft("convert", "list", many, out, status=2)
     assert f"another run is writing {out}: wait for it to end" in printed
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
+
+
+def test_a_worker_that_dies(tmp_path, many):
+    process = start("convert", "list", many, tmp_path / "out", "--workers", 2)
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    victims: list[str] = []
+    while not victims:
+        assert process.poll() is None
+        commands = {
+            c: Path(f"/proc/{c}/cmdline").read_bytes() for c in children.read_text().split()
+        }
+        victims = [child for child, command in commands.items() if b"spawn_main" in command]
+        time.sleep(0.01)
+    os.kill(int(victims[-1]), signal.SIGKILL)
+    printed = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "one of the 2 worker processes died" in printed and "Traceback" not in printed
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk(tmp_path, many):

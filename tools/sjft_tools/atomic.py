@@ -1,7 +1,8 @@
 """Outputs that appear under their final name only when complete.
 
 Work goes on in a hidden sibling of the output, ``.NAME.partial``; a rename ends it. A sibling that
-a killed run left behind is removed by the next run, and a lock on it keeps two runs apart.
+a killed run left behind is removed by the next run, and a lock on it keeps two runs apart. Work
+that goes on where it was stopped lies in ``.NAME.work`` instead, which the next run finds.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Callable
 
 from sjft.errors import InputError
 
 _LONGEST_NAME = 255  # bytes that file systems take
+
+#: What of the folder that resumable_folder yields becomes the output.
+OUTPUT = "output"
 
 
 def _sibling(path: str, suffix: str) -> str:
@@ -107,6 +112,20 @@ def _put_in_place(partial: str, path: str) -> None:
     _remove(replaced)
 
 
+def _folder_name(path: str) -> str:
+    """Return `path` without a slash at its end; raise InputError if it is anything but a folder."""
+    path = path.rstrip("/") or path
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise InputError(f"the output {path} exists and is not a folder: expected another name")
+    return path
+
+
+def _sync_folder(path: str) -> None:
+    for name in os.listdir(path):
+        _sync(os.path.join(path, name))
+    _sync(path)
+
+
 def tidy(path: str) -> None:
     """Remove what a run leaves that is killed right after it has put the output `path` in place."""
     with _sole_writer(path, force=True):
@@ -119,21 +138,41 @@ def new_folder(path: str, force: bool = False) -> Iterator[str]:
 
     Raises InputError if `path` exists and `force` is not set, or if another run is writing it.
     """
-    path = path.rstrip("/") or path
-    if os.path.lexists(path) and not os.path.isdir(path):
-        raise InputError(f"the output {path} exists and is not a folder: expected another name")
+    path = _folder_name(path)
     with _sole_writer(path, force):
         partial = _sibling(path, "partial")
         _remove(partial)
         os.mkdir(partial)
         try:
             yield partial
-            for name in os.listdir(partial):
-                _sync(os.path.join(partial, name))
-            _sync(partial)
+            _sync_folder(partial)
             _put_in_place(partial, path)
         finally:
             _remove(partial)
+
+
+@contextlib.contextmanager
+def resumable_folder(path: str, force: bool, keep: Callable[[str], bool]) -> Iterator[str]:
+    """Yield a working folder, as a stopped run left it, whose folder OUTPUT becomes `path`.
+
+    The block makes OUTPUT; all else in the working folder goes when the block ends. If it ends by
+    an exception and keep(working folder) is true, everything stays for the next run, as it does
+    after a kill. Raises InputError as new_folder does.
+    """
+    path = _folder_name(path)
+    with _sole_writer(path, force):
+        work = _sibling(path, "work")
+        os.makedirs(work, exist_ok=True)
+        try:
+            yield work
+            output = os.path.join(work, OUTPUT)
+            _sync_folder(output)
+            _put_in_place(output, path)
+        except BaseException:
+            if not keep(work):
+                _remove(work)
+            raise
+        _remove(work)
 
 
 @contextlib.contextmanager

@@ -29,17 +29,38 @@ class LmdbWriter:
     """Appends records to an LMDB in the empty folder `path`; call finish() after the last.
 
     Records are numbered from 0; their keys are the running number unless add() is given one. A full
-    disk raises OSError.
+    disk raises OSError. A `resumable` one may be stopped at any instant, and opened again: whoever
+    opens it calls take_in(), and adds what comes after the records that are there. It ends as the
+    same file, to the byte, wherever it was stopped.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, resumable: bool = False) -> None:
         self._path = path
-        # Nothing reads the LMDB before its folder gets its final name: one sync at the end will do.
-        self._env = lmdb.open(path, map_size=_FIRST_MAP_BYTES, sync=False, lock=False)
+        self._resumable = resumable
+        self._open()
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
         self._fingerprint = Fingerprint()
         self.count = 0
+
+    def _open(self) -> None:
+        # Where nothing goes on from an unfinished LMDB, one sync at the end will do.
+        self._env = lmdb.open(
+            self._path, map_size=_FIRST_MAP_BYTES, sync=self._resumable, lock=False
+        )
+
+    @property
+    def committed(self) -> int:
+        """The number of records that outlast a kill."""
+        return int(self._env.stat()["entries"])
+
+    def take_in(self) -> Iterator[bytes]:
+        """Yield the values of the records that are there, counting them."""
+        with self._env.begin() as transaction:
+            for key, value in transaction.cursor():
+                self._fingerprint.add(key, value)
+                self.count += 1
+                yield value
 
     def add(self, value: bytes, key: bytes = b"") -> None:
         """Append a record; `key`, if given, must sort after all before it."""
@@ -62,6 +83,11 @@ class LmdbWriter:
                 self._env.set_mapsize(2 * self._env.info()["map_size"])
         self._pending.clear()
         self._pending_bytes = 0
+        if self._resumable:
+            # LMDB remembers free pages while it is open. Opened anew for every commit, it takes the
+            # same pages whether or not this process is the one that began.
+            self._env.close()
+            self._open()
 
     def _put_pending(self) -> None:
         with self._env.begin(write=True) as transaction:
@@ -97,8 +123,8 @@ def new_lmdb(path: str, force: bool) -> Iterator[tuple[str, LmdbWriter]]:
 
     Raises InputError if `path` exists and `force` is not set, or holds anything but an LMDB.
     """
-    if force and os.path.isdir(path):
-        _refuse_other_contents(path)
+    if force:
+        refuse_other_contents(path)
     with new_folder(path, force) as folder, contextlib.closing(LmdbWriter(folder)) as writer:
         yield folder, writer
 
@@ -114,9 +140,12 @@ def save_array(file: str, array: np.ndarray) -> None:
         stream.write(content.getbuffer())
 
 
-def _refuse_other_contents(path: str) -> None:
-    """Keep --force from replacing a folder of images, or a home folder, by an LMDB."""
-    for name in os.listdir(path):
+def refuse_other_contents(path: str) -> None:
+    """Keep --force from replacing a folder of images, or a home folder, by an LMDB.
+
+    Raises InputError if the folder `path` exists and holds anything but an LMDB.
+    """
+    for name in os.listdir(path) if os.path.isdir(path) else ():
         if name not in _LMDB_FILES and not name.lstrip(".").startswith(_SIDE_FILES):
             raise InputError(
                 f"the output {path} is a folder that holds {name!r}: --force replaces only an LMDB"

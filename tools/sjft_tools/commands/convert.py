@@ -1,6 +1,7 @@
 """Write an image LMDB: Caffe Datum records under running numbers, JPEG or PNG bytes as they are.
 
-Caffe's native Data layer reads it too. Every image is decoded once: training meets no bad one.
+Caffe's native Data layer reads it too. Every image is decoded once: training meets no bad one. A
+conversion that was stopped goes on where it stood when the same command is given again.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import os
 
 from sjft.errors import InputError
 from sjft.randomness import permutation
-from sjft_tools.atomic import refuse_existing
+from sjft_tools.atomic import resumable_folder
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.conversion import write_images
+from sjft_tools.conversion import is_begun, write_images
 from sjft_tools.image_files import Storage
 from sjft_tools.image_sets import ImageSet, class_folders, list_file
+from sjft_tools.lmdb_writer import refuse_other_contents
 
 #: form -> the module that reads it, and what it is
 FORMS = {
@@ -68,18 +70,27 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="what an unreadable image does: end the run, or be named, counted and left out",
     )
+    parser.add_argument(
+        "--workers",
+        type=integer_at_least(1),
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes that read, resize and encode; the result does not depend on it",
+    )
     add_force(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Convert."""
-    refuse_existing(args.output, args.force)
-    images = FORMS[args.form][0].read(args)
-    _refuse_inside(args.output, images.folder)
-    if args.shuffle is not None:
-        images = _shuffled(images, args.shuffle)
+    if args.force:
+        refuse_other_contents(args.output)
     storage = Storage(args.resize, args.resize_shorter, args.quality)
-    labels, left_out = write_images(images, args.output, storage, args.on_bad == "skip", args.force)
+    with resumable_folder(args.output, args.force, keep=is_begun) as work:
+        images = FORMS[args.form][0].read(args, os.path.join(work, "scratch"))
+        _refuse_inside(args.output, images.folder)
+        if args.shuffle is not None:
+            images = _shuffled(images, args.shuffle)
+        labels, left_out = write_images(images, work, storage, args.on_bad == "skip", args.workers)
     classes = f"{len(set(labels.tolist()))} classes (labels {labels.min()} to {labels.max()})"
     print(
         f"wrote {len(labels)} images, {classes}, to {args.output}"

@@ -1,7 +1,8 @@
 """Where images come from: each module here reads one form of image collection into an ImageSet.
 
 A form is a module with ``add_arguments(parser)``, which adds what names the collection on the
-command line, and ``read(args) -> ImageSet``. commands/convert.py lists the forms.
+command line, and ``read(args, scratch) -> ImageSet``, where the folder `scratch`, made by whoever
+needs it, lasts as long as the conversion. commands/convert.py lists the forms.
 """
 
 from __future__ import annotations
@@ -10,10 +11,18 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """One image: the path of its file, and its label from 0."""
+    """One image: its name, its label from 0, and where its bytes lie.
+
+    `path` is the image's file if `archive` is empty. Otherwise it only names the image, and its
+    bytes are the `size` bytes from byte `offset` of the tar `archive`; an `offset` of -1 means the
+    member of a zip, whose name is `path` after that of the zip.
+    """
 
     path: str
     label: int
+    archive: str = ""
+    offset: int = 0
+    size: int = 0
 
 
 class ImageSet(NamedTuple):

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read(args: argparse.Namespace) -> ImageSet:
+def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     """List the images, class by class, sorted by name; say on standard error what is left out."""
     if not os.path.isdir(args.folder):
         raise InputError(f"the folder {args.folder} does not exist: expected one folder per class")

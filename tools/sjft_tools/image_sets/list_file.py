@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read(args: argparse.Namespace) -> ImageSet:
+def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     """Read the list and the class names."""
     root = os.path.dirname(args.list) if args.root is None else args.root
     if args.root is not None and not os.path.isdir(root):

@@ -1,0 +1,48 @@
+"""The bytes of one image, from its file or from within an archive."""
+
+from __future__ import annotations
+
+import functools
+import os
+import zipfile
+import zlib
+from typing import BinaryIO
+
+from sjft.errors import InputError
+from sjft_tools.image_sets import Entry
+
+# A thousand archives, one per class, are read class by class.
+_OPEN_AT_ONCE = 8
+
+
+def read_content(entry: Entry) -> bytes:
+    """Return the bytes of the image file. Raises InputError naming it if they cannot be read."""
+    try:
+        if not entry.archive:
+            with open(entry.path, "rb") as stream:
+                return stream.read()
+        if entry.offset < 0:
+            return _opened_zip(entry.archive).read(entry.path[len(entry.archive) + 1 :])
+        content = os.pread(_opened_tar(entry.archive).fileno(), entry.size, entry.offset)
+    except OSError as error:
+        raise InputError(f"{entry.path} cannot be read: {error.strerror}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+        raise InputError(f"{entry.path} cannot be read: {error}") from None
+    except (RuntimeError, NotImplementedError) as error:  # encrypted; packed in an unusual way
+        raise InputError(f"{entry.path} cannot be read: {error}") from None
+    if len(content) != entry.size:
+        raise InputError(
+            f"{entry.path} cannot be read: {entry.archive} ends within it, expected {entry.size} "
+            f"bytes, got {len(content)}"
+        )
+    return content
+
+
+@functools.lru_cache(maxsize=_OPEN_AT_ONCE)
+def _opened_tar(path: str) -> BinaryIO:
+    return open(path, "rb")
+
+
+@functools.lru_cache(maxsize=_OPEN_AT_ONCE)
+def _opened_zip(path: str) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
