@@ -33,6 +33,8 @@ setup(
         # what pycaffe itself imports
         "caffe": ["scikit-image", "scipy", "six", "pydot"],
         "gallery": ["matplotlib"],
+        # the .mat files of published data sets, for sjft convert
+        "mat": ["scipy"],
         # compiled kernels for sjft retrieve; numpy does the same, far slower
         "numba": ["numba>=0.57"],
         # another engine for the AlexNet bank and for matching, on the CPU or a GPU

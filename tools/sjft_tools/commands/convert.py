@@ -15,13 +15,31 @@ from sjft_tools.atomic import resumable_folder
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.conversion import is_begun, write_images
 from sjft_tools.image_files import Storage
-from sjft_tools.image_sets import ImageSet, class_folders, list_file
+from sjft_tools.image_sets import (
+    ImageSet,
+    caltech256,
+    class_folders,
+    flowers102,
+    imagenet,
+    list_file,
+    mit67,
+    places205,
+    stanford_dogs,
+    tiny_imagenet,
+)
 from sjft_tools.lmdb_writer import refuse_other_contents
 
 #: form -> the module that reads it, and what it is
 FORMS = {
     "list": (list_file, "a text file with one 'path label' a line"),
     "folder": (class_folders, "a folder that holds one folder per class"),
+    "stanford-dogs": (stanford_dogs, "Stanford Dogs as published"),
+    "flowers102": (flowers102, "Oxford Flowers 102 as published"),
+    "caltech256": (caltech256, "Caltech-256 as published"),
+    "mit67": (mit67, "MIT Indoor 67 as published"),
+    "imagenet": (imagenet, "ImageNet ILSVRC 2012 as published"),
+    "places205": (places205, "Places205 as published"),
+    "tiny-imagenet": (tiny_imagenet, "Tiny ImageNet as published"),
 }
 
 

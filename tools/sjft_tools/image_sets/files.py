@@ -1,0 +1,175 @@
+"""The files in a folder or an archive, by their paths within it, and where their bytes lie."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Callable, NamedTuple
+
+from sjft.errors import InputError
+from sjft_tools.command import progress
+from sjft_tools.image_sets import Entry
+from sjft_tools.image_sets.reading import read_content
+
+_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+_BLOCK = 1 << 20
+_TRIED = 50
+
+
+class Place(NamedTuple):
+    """Where a file's bytes lie; see Entry."""
+
+    archive: str
+    offset: int
+    size: int
+
+
+class Files(NamedTuple):
+    """Files by their paths within `origin`, a folder or an archive, with / between folders."""
+
+    origin: str
+    places: dict[str, Place]
+
+    def entry(self, path: str, label: int) -> Entry:
+        """Return the image at `path` within, with its label."""
+        return Entry(f"{self.origin}/{path}", label, *self.places[path])
+
+    def read(self, path: str) -> bytes:
+        """Return the bytes of the file at `path` within."""
+        return read_content(self.entry(path, 0))
+
+    def prefix(self, paths: Sequence[str]) -> str:
+        """Return what stands before `paths`, relative ones, within: "", or folders and a slash.
+
+        Goes by the first that is found of some of them, in any case of letters; "" if none is.
+        """
+        for wanted in paths[:: max(1, len(paths) // _TRIED)]:
+            for path in self.places:
+                start = max(0, len(path) - len(wanted))
+                if path[start:].lower() == wanted.lower() and (
+                    start == 0 or path[start - 1] == "/"
+                ):
+                    return path[:start]
+        return ""
+
+
+def files_in(path: str, scratch: str, nested: bool = False) -> Files:
+    """List what the folder or archive `path` holds, hidden files left out.
+
+    Archives are tar, also compressed with gzip, bzip2 or xz, and zip. Nothing can be read from the
+    middle of a compressed tar: it is unpacked, as one plain tar, into the folder `scratch`. With
+    `nested`, tars within are entered as if they were folders. Raises InputError if `path` is
+    neither, or is cut short.
+    """
+    if os.path.isdir(path):
+        found = _in_folder(path, nested)
+    elif zipfile.is_zipfile(path):
+        found = _in_zip(path)
+    else:
+        found = _in_tar(_plain_tar(path, scratch), path, nested)
+    bar = progress(found, f"list {os.path.basename(path)}", unit="file")
+    return Files(path, {name: place for name, place in bar if not _is_hidden(name)})
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX/")) or "/." in name
+
+
+def _in_folder(folder: str, nested: bool) -> Iterator[tuple[str, Place]]:
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            file = os.path.join(parent, name)
+            inside = os.path.relpath(file, folder).replace(os.sep, "/")
+            if nested and name.endswith(".tar"):
+                for member, place in _in_tar(file, file, nested=False):
+                    yield f"{inside}/{member}", place
+            else:
+                yield inside, Place("", 0, 0)
+
+
+def _in_zip(path: str) -> Iterator[tuple[str, Place]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield member.filename, Place(path, -1, member.file_size)
+
+
+def _in_tar(path: str, shown: str, nested: bool, start: int = 0) -> Iterator[tuple[str, Place]]:
+    """Yield the files of the plain tar that begins at byte `start` of the file `path`."""
+    end = os.path.getsize(path)
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        seen = False
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                member = archive.next()
+                while member is not None:
+                    seen = True
+                    if member.offset_data + member.size > end:
+                        raise tarfile.ReadError("unexpected end of data")
+                    name = member.name[2:] if member.name.startswith("./") else member.name
+                    if nested and member.isfile() and name.endswith(".tar"):
+                        for inner, place in _in_tar(
+                            path, f"{shown}/{name}", False, member.offset_data
+                        ):
+                            yield f"{name}/{inner}", place
+                    elif member.isfile():
+                        yield name, Place(path, member.offset_data, member.size)
+                    archive.members = []  # type: ignore[attr-defined]  # a million of them fill the memory
+                    member = archive.next()
+        except tarfile.TarError as error:
+            if seen:
+                raise InputError(
+                    f"the archive {shown} is truncated or damaged ({error}): get it again"
+                ) from None
+            raise InputError(f"{shown} is no archive: {_beginning(path, start)}") from None
+
+
+def _beginning(path: str, start: int = 0) -> str:
+    with open(path, "rb") as stream:
+        stream.seek(start)
+        return f"expected a tar or zip, it begins with {stream.read(24)!r}"
+
+
+def _plain_tar(path: str, scratch: str) -> str:
+    """Return `path` if it is not compressed, or else the name of its plain copy in `scratch`."""
+    with open(path, "rb") as stream:
+        magic = stream.read(6)
+    openers = [opener for begin, opener in _COMPRESSIONS.items() if magic.startswith(begin)]
+    if not openers:
+        return path
+    os.makedirs(scratch, exist_ok=True)
+    state = os.stat(path)
+    name = f"{os.path.basename(path)}.{state.st_size}.{state.st_mtime_ns}.tar"
+    plain = os.path.join(scratch, name)
+    if not os.path.exists(plain):
+        _decompress(openers[0](path, "rb"), path, f"{plain}.partial")
+        os.replace(f"{plain}.partial", plain)
+    return plain
+
+
+def _decompress(source: BinaryIO, path: str, target: str) -> None:
+    with source, open(target, "wb") as stream:
+        try:
+            blocks = progress(
+                iter(lambda: source.read(_BLOCK), b""),
+                f"unpack {os.path.basename(path)}",
+                unit="MiB",
+            )
+            for block in blocks:
+                stream.write(block)
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError) as error:
+            raise InputError(
+                f"the archive {path} is truncated or damaged ({error}): get it again"
+            ) from None
