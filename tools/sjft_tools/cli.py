@@ -21,6 +21,7 @@ COMMANDS = {
     "fit-bins": "fit the adaptive histogram bins on the target images",
     "retrieve": "find the nearest source images of every target image",
     "merge": "join what 'sjft retrieve --shard' computed in parts",
+    "leaks": "find source images that show a picture of the target's test set",
     "gallery": "draw target images beside their neighbours",
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",

@@ -1,0 +1,101 @@
+"""Reading an LMDB's images for comparison, in blocks, some threads decoding ahead."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Callable, NamedTuple
+
+import numpy as np
+
+from sjft.errors import BadImageError, InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.command import progress
+from sjft_tools.leaks.specimens import Specimen, make_specimen
+
+BLOCK = 256  # images that are handed on at a time; no result depends on it
+_TASK = 32  # images that a thread decodes at a time
+_HOPELESS = 100  # not one of so many decoded: it is not the images
+
+#: Takes in a position and the sentence that says why that image cannot be compared.
+OnBad = Callable[[int, str], None]
+
+
+class Shown(NamedTuple):
+    """An image, ready to be compared: its position, Datum bytes, specimen and thumbnails."""
+
+    position: int
+    value: bytes
+    specimen: Specimen
+    thumbnails: np.ndarray
+
+
+class _Bad(NamedTuple):
+    position: int
+    sentence: str
+
+
+def read_blocks(
+    lmdb: ImageLmdb, what: str, thumbnails: Callable[[np.ndarray], np.ndarray], on_bad: OnBad
+) -> Iterator[list[Shown]]:
+    """Yield all images in key order, some hundred at a time, with `thumbnails` of their specimens.
+
+    Shows a progress bar named `what`. An image that cannot be decoded goes to `on_bad`. Raises
+    InputError if not one of the first 100 can be.
+    """
+    good = bad = 0
+    for block in _blocks(lmdb, what, thumbnails):
+        shown = []
+        for image in block:
+            if isinstance(image, Shown):
+                shown.append(image)
+            else:
+                bad += 1
+                on_bad(image.position, image.sentence)
+        good += len(shown)
+        if not good and bad >= min(_HOPELESS, lmdb.count):
+            raise InputError(f"none of the first {bad} images of {lmdb.path} can be decoded")
+        if shown:
+            yield shown
+
+
+_Read = list["Shown | _Bad"]
+
+
+def _blocks(
+    lmdb: ImageLmdb, what: str, thumbnails: Callable[[np.ndarray], np.ndarray]
+) -> Iterator[_Read]:
+    def prepare(records: list[tuple[int, bytes]]) -> _Read:
+        done: _Read = []
+        for i, value in records:
+            try:
+                specimen = make_specimen(value, lmdb.name(i))
+                done.append(Shown(i, value, specimen, thumbnails(specimen.grey)))
+            except BadImageError as error:
+                done.append(_Bad(i, str(error)))
+        return done
+
+    tasks = _tasks(enumerate(progress(lmdb.values(), what, lmdb.count)))
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        ahead: list[Future[_Read]] = []
+        per_block = BLOCK // _TASK
+        for task in tasks:
+            ahead.append(pool.submit(prepare, task))
+            if len(ahead) == 2 * per_block:
+                yield [image for future in ahead[:per_block] for image in future.result()]
+                del ahead[:per_block]
+        while ahead:
+            yield [image for future in ahead[:per_block] for image in future.result()]
+            del ahead[:per_block]
+
+
+def _tasks(records: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    task = []
+    for record in records:
+        task.append(record)
+        if len(task) == _TASK:
+            yield task
+            task = []
+    if task:
+        yield task
