@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
     "fuse": "average the scores of several models",
+    "graft": "put the two heads and the joint data layer on any classification net",
     "prototxt": "regenerate the nets and solvers under prototxt/",
     "adapt": "a solver and its net with other data, schedule and snapshots",
     "view": "show a net in netscope with all shapes, or draw it; check what netscope reads",

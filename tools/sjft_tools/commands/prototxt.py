@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.backbones import BACKBONES
+from sjft_tools.nets.files import state, write
 from sjft_tools.nets.joint import DataPaths
+from sjft_tools.nets.options import add_data_options, even_size
 from sjft_tools.nets.published import FOLDER, published_files
 from sjft_tools.nets.target_set import TASK, TargetSet, own_files
 
@@ -36,14 +37,6 @@ TARGET_SET_OPTIONS: dict[str, Any] = {
     "source": PATHS.source,
     "neighbours": PATHS.neighbours,
 }
-
-
-def even_size(text: str) -> int:
-    """A batch size: half target, half source."""
-    size = integer_at_least(2)(text)
-    if size % 2:
-        raise argparse.ArgumentTypeError(f"expected an even number, got {text!r}")
-    return size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test-images", type=count, metavar="T", help="images of the target's test set")
     add("--k0", type=count, help="nearest neighbours in use per target image at level 1")
     add("--batch-size", type=even_size, metavar="B", help="images in a batch, half of them target")
-    add("--target", metavar="TARGET_LMDB", help="target training images")
-    add("--target-test", metavar="TEST_LMDB", help="target test images")
-    add("--source", metavar="SOURCE_LMDB", help="source images")
-    add("--neighbours", metavar="NEIGHBORS_LMDB", help="neighbours of the target training images")
+    add_data_options(parser, PATHS)
     add_force(parser)
 
 
@@ -138,30 +128,3 @@ def check(folder: Path, files: dict[str, str]) -> None:
             f"{folder} is not as generated ({', '.join(wrong)}): run sjft prototxt --force, "
             "and change nets in sjft_tools.nets only"
         )
-
-
-def state(path: Path, text: str) -> str:
-    """How the file at `path` compares with `text`."""
-    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
-        return "unchanged"
-    return "differs" if path.exists() else "is missing"
-
-
-def write(folder: Path, files: dict[str, str], force: bool) -> None:
-    """Write what is missing or, with `force`, differs; refuse before anything is written."""
-    states = {name: state(folder / name, text) for name, text in files.items()}
-    differing = [name for name, state in states.items() if state == "differs"]
-    if differing and not force:
-        raise InputError(
-            f"{folder / differing[0]} exists and differs from what is to be written: "
-            "give --force to replace it"
-        )
-    for name, text in files.items():
-        path = folder / name
-        if states[name] == "unchanged":
-            print(f"{path} unchanged")
-            continue
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(str(path), force) as partial:
-            Path(partial).write_text(text, encoding="utf-8")
-        print(f"{path} written")

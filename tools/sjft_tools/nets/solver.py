@@ -38,7 +38,7 @@ class Run:
         return -(-self.test_images // self.test_batch_size)
 
 
-def solver_text(header: str, run: Run) -> str:
+def solver_text(header: str, run: Run, command: str = "sjft prototxt") -> str:
     """The solver of `run`: momentum 0.9, learning rate divided by 10 every `step` iterations."""
     schedule: Message = {
         "type": "SGD",
@@ -74,6 +74,7 @@ def solver_text(header: str, run: Run) -> str:
             ("The first weights are drawn with this seed.", {"random_seed": run.random_seed}),
             (MODE, {"solver_mode": Word("CPU")}),
         ],
+        command,
     )
 
 

@@ -68,22 +68,24 @@ def comment_lines(comment: str) -> list[str]:
     return [f"# {line}".rstrip() for line in comment.splitlines()]
 
 
-def header_lines(header: str) -> list[str]:
-    """The comment that opens a file."""
-    return comment_lines(f"{header}\nWritten by `sjft prototxt`.")
+def header_lines(header: str, command: str) -> list[str]:
+    """The comment that opens a file; `command` is what wrote it."""
+    return comment_lines(f"{header}\nWritten by `{command}`.")
 
 
-def net_text(name: str, header: str, items: Iterable[Item]) -> str:
+def net_text(name: str, header: str, items: Iterable[Item], command: str = "sjft prototxt") -> str:
     """A net: the comment `header`, the net's name, then layers and comments in order."""
-    lines = [*header_lines(header), f"name: {quoted(name)}"]
+    lines = [*header_lines(header, command), f"name: {quoted(name)}"]
     for item in items:
         lines += comment_lines(item) if isinstance(item, str) else message_lines("layer", item)
     return "\n".join(lines) + "\n"
 
 
-def settings_text(header: str, groups: Iterable[tuple[str, Message]]) -> str:
+def settings_text(
+    header: str, groups: Iterable[tuple[str, Message]], command: str = "sjft prototxt"
+) -> str:
     """A solver: the comment `header`, then groups of settings, each below its reason."""
-    lines = header_lines(header)
+    lines = header_lines(header, command)
     for comment, settings in groups:
         lines += comment_lines(comment)
         lines += [f"{key}: {scalar(value)}" for key, value in fields(settings)]

@@ -1,0 +1,469 @@
+"""`sjft graft`: two heads on nets of several kinds, in the real Caffe, down to a training step."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+import caffe
+from conftest import REPO, SHARED, draw_image, run_sjft, write_image_lmdb
+from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.command import Parser
+from sjft_tools.commands import graft as command
+from sjft_tools.neighbour_lmdb_writer import write_neighbours
+from sjft_tools.netscope.rules import netscope_problems
+
+FILES = ("joint_train_val", "target_only_train_val", "deploy", "deploy_both")
+SOLVERS = ("joint_solver", "target_only_solver")
+
+# A train_val as Caffe's own AlexNet has it: two data layers, LRN, groups, dropout, an accuracy.
+ALEXNET_LIKE = """
+name: "SmallAlexNet"
+layer {
+  name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN }
+  transform_param { mirror: true crop_size: 40 mean_file: "mean.binaryproto" }
+  data_param { source: "train_lmdb" batch_size: 4 backend: LMDB }
+}
+layer {
+  name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+  transform_param { mirror: false crop_size: 40 mean_file: "mean.binaryproto" }
+  data_param { source: "val_lmdb" batch_size: 4 backend: LMDB }
+}
+layer {
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
+  convolution_param {
+    num_output: 8 kernel_size: 5 stride: 2
+    weight_filler { type: "gaussian" std: 0.02 } bias_filler { type: "constant" value: .1 }
+  }
+}
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer {
+  name: "norm1" type: "LRN" bottom: "conv1" top: "norm1"
+  lrn_param { local_size: 5 alpha: 1e-4 }
+}
+layer {
+  name: "conv2" type: "Convolution" bottom: "norm1" top: "conv2"
+  convolution_param { num_output: 8 kernel_size: 3 group: 2 weight_filler { type: "xavier" } }
+}
+layer {
+  name: "pool2" type: "Pooling" bottom: "conv2" top: "pool2"
+  pooling_param { pool: MAX kernel_size: 2 stride: 2 }
+}
+layer {
+  name: "fc7" type: "InnerProduct" bottom: "pool2" top: "fc7"
+  inner_product_param { num_output: 16 weight_filler { type: "xavier" } }
+}
+layer { name: "relu7" type: "ReLU" bottom: "fc7" top: "fc7" }
+layer { name: "drop7" type: "Dropout" bottom: "fc7" top: "fc7" }
+layer {
+  name: "fc8" type: "InnerProduct" bottom: "fc7" top: "fc8"
+  param { lr_mult: 10 decay_mult: 1 } param { lr_mult: 20 decay_mult: 0 }
+  inner_product_param { num_output: 1000 weight_filler { type: "gaussian" std: 0.03 } }
+}
+layer {
+  name: "accuracy" type: "Accuracy" bottom: "fc8" bottom: "label" top: "accuracy"
+  include { phase: TEST }
+}
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc8" bottom: "label" top: "loss" }
+"""
+
+# Inception with an auxiliary head in training, rules by stage and by exclusion, a scale.
+GOOGLENET_LIKE = """
+name: "SmallGoogLeNet"
+layer {
+  name: "data" type: "Data" top: "data" top: "label"
+  transform_param { crop_size: 32 mean_value: 100 scale: 0.02 }
+  data_param { source: "train_lmdb" batch_size: 4 backend: LMDB }
+}
+layer {
+  name: "debug" type: "Power" bottom: "data" top: "debug" include { stage: "debug" }
+}
+layer {
+  name: "a/1x1" type: "Convolution" bottom: "data" top: "a/1x1"
+  convolution_param { num_output: 6 kernel_size: 1 weight_filler { type: "xavier" } }
+}
+layer {
+  name: "a/3x3" type: "Convolution" bottom: "data" top: "a/3x3"
+  convolution_param { num_output: 6 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }
+}
+layer { name: "a/output" type: "Concat" bottom: "a/1x1" bottom: "a/3x3" top: "a/output" }
+layer {
+  name: "bn" type: "BatchNorm" bottom: "a/output" top: "a/output"
+  batch_norm_param { use_global_stats: true }
+}
+layer {
+  name: "loss1/pool" type: "Pooling" bottom: "a/output" top: "loss1/pool" exclude { phase: TEST }
+  pooling_param { pool: AVE kernel_size: 8 stride: 8 }
+}
+layer {
+  name: "loss1/classifier" type: "InnerProduct" bottom: "loss1/pool" top: "loss1/classifier"
+  include { phase: TRAIN }
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } }
+}
+layer {
+  name: "loss1/loss" type: "SoftmaxWithLoss" bottom: "loss1/classifier" bottom: "label"
+  top: "loss1/loss" loss_weight: 0.3 include { phase: TRAIN }
+}
+layer {
+  name: "pool" type: "Pooling" bottom: "a/output" top: "pool"
+  pooling_param { pool: AVE global_pooling: true }
+}
+layer {
+  name: "loss3/classifier" type: "InnerProduct" bottom: "pool" top: "loss3/classifier"
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } }
+}
+layer {
+  name: "loss3/loss3" type: "SoftmaxWithLoss" bottom: "loss3/classifier" bottom: "label"
+  top: "loss3/loss3" loss_weight: 1
+}
+layer {
+  name: "loss3/top-1" type: "Accuracy" bottom: "loss3/classifier" bottom: "label"
+  top: "loss3/top-1" include { phase: TEST }
+}
+"""
+
+# A deploy net whose classifier is a convolution with a pooling behind it.
+SQUEEZENET_LIKE = """
+name: "SmallSqueezeNet"
+input: "data"
+input_shape { dim: 10 dim: 3 dim: 32 dim: 32 }
+layer {
+  name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
+  convolution_param { num_output: 8 kernel_size: 3 stride: 2 weight_filler { type: "xavier" } }
+}
+layer { name: "relu1" type: "ReLU" bottom: "conv1" top: "conv1" }
+layer {
+  name: "conv10" type: "Convolution" bottom: "conv1" top: "conv10"
+  convolution_param { num_output: 1000 kernel_size: 1 weight_filler { type: "gaussian" std: 0.01 } }
+}
+layer { name: "relu10" type: "ReLU" bottom: "conv10" top: "conv10" }
+layer {
+  name: "pool10" type: "Pooling" bottom: "conv10" top: "pool10"
+  pooling_param { pool: AVE global_pooling: true }
+}
+layer { name: "prob" type: "Softmax" bottom: "pool10" top: "prob" }
+"""
+
+# Caffe's format of 2014, and that of 2013.
+V1 = """
+name: "SmallV1"
+layers {
+  name: "data" type: DATA top: "data" top: "label"
+  data_param { source: "train_lmdb" batch_size: 4 backend: LMDB }
+  transform_param { crop_size: 32 mean_value: 104 mean_value: 117 mean_value: 123 }
+}
+layers {
+  name: "conv1" type: CONVOLUTION bottom: "data" top: "conv1" blobs_lr: 1 blobs_lr: 2
+  convolution_param { num_output: 8 kernel_size: 5 stride: 3 weight_filler { type: "xavier" } }
+}
+layers { name: "relu1" type: RELU bottom: "conv1" top: "conv1" }
+layers {
+  name: "fc8" type: INNER_PRODUCT bottom: "conv1" top: "fc8" blobs_lr: 1 blobs_lr: 2
+  inner_product_param { num_output: 10 weight_filler { type: "xavier" } }
+}
+layers { name: "loss" type: SOFTMAX_LOSS bottom: "fc8" bottom: "label" }
+"""
+V0 = """
+name: "SmallV0"
+layers {
+  layer { name: "data" type: "data" source: "train_lmdb" batchsize: 4 cropsize: 32 mirror: true }
+  top: "data" top: "label"
+}
+layers {
+  layer {
+    name: "conv1" type: "conv" num_output: 8 kernelsize: 5 stride: 3
+    weight_filler { type: "xavier" } blobs_lr: 1. blobs_lr: 2.
+  }
+  bottom: "data" top: "conv1"
+}
+layers {
+  layer { name: "fc8" type: "innerproduct" num_output: 10 weight_filler { type: "xavier" } }
+  bottom: "conv1" top: "fc8"
+}
+layers { layer { name: "loss" type: "softmax_loss" } bottom: "fc8" bottom: "label" }
+"""
+
+NETS = {
+    "alexnet": ALEXNET_LIKE,
+    "googlenet": GOOGLENET_LIKE,
+    "squeezenet": SQUEEZENET_LIKE,
+    "v1": V1,
+    "v0": V0,
+}
+CLASSIFIERS = {
+    "alexnet": ["fc8"],
+    "googlenet": ["loss1/classifier", "loss3/classifier"],
+    "squeezenet": ["conv10"],
+    "v1": ["fc8"],
+    "v0": ["fc8"],
+}
+
+
+@pytest.fixture(scope="module")
+def data_folder(tmp_path_factory) -> Path:
+    """Small data bases under their default names."""
+    folder = tmp_path_factory.mktemp("graft")
+    (folder / "data").mkdir()
+    for seed, role in enumerate(("target_train", "target_test", "source")):
+        images = [draw_image(10 * seed + i, 48, 48) for i in range(8)]
+        labels = [i % 4 for i in range(8)]
+        write_image_lmdb(folder / f"data/{role}_lmdb", images, labels, list("abcd"))
+    target = ImageLmdb(str(folder / "data/target_train_lmdb"))
+    source = ImageLmdb(str(folder / "data/source_lmdb"))
+    indices = (np.arange(8)[:, None] + np.arange(4)) % 8
+    distances = np.zeros((8, 4), np.float32)
+    write_neighbours(str(folder / "data/neighbors_lmdb"), target, source, indices, distances, {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_data_folder(data_folder, monkeypatch):
+    monkeypatch.chdir(data_folder)
+
+
+def graft(name: str, text: str, *options: object) -> str:
+    """Graft the net `text` as `name`.prototxt in the current folder; what the command prints."""
+    Path(f"{name}.prototxt").write_text(text)
+    sizes = ("--target-classes", 4, "--source-classes", 6, "--batch-size", 4, "--k0", 4)
+    parser = Parser(prog="sjft graft")
+    command.add_arguments(parser)
+    arguments = (f"{name}.prototxt", "--out-dir", f"nets/{name}", *sizes, *options)
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        command.run(parser.parse_args([str(argument) for argument in arguments]))
+    return output.getvalue()
+
+
+def read_net(path: Path) -> caffe_pb2.NetParameter:
+    return text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
+
+
+TRAIN_STEP = """
+import sys, caffe, numpy as np
+folder, *layers = sys.argv[1:]
+for kind in ("joint", "target_only"):
+    solver = caffe.SGDSolver(f"{folder}/{kind}_solver.prototxt")
+    heads = [name for name in layers if kind == "joint" or not name.endswith("_source")]
+    before = {name: solver.net.params[name][0].data.copy() for name in heads}
+    solver.step(1)
+    for name, weights in before.items():
+        change = solver.net.params[name][0].data - weights
+        assert np.isfinite(change).all() and abs(change).max() > 0, (kind, name)
+    test = solver.test_nets[0]
+    test.forward()
+    assert not [name for name in test.params if name.endswith("_source")]
+    assert np.isfinite(test.blobs["target_loss"].data), kind
+    assert 0 <= test.blobs["accuracy"].data <= 1, kind
+"""
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_grafted_nets_train_a_step(data_folder, name):
+    output = graft(name, NETS[name])
+    folder = data_folder / "nets" / name
+    assert sorted(path.stem for path in folder.iterdir()) == sorted(FILES + SOLVERS)
+    assert f"replaced {', '.join(CLASSIFIERS[name])};" in output
+    for file in FILES:
+        assert netscope_problems((folder / f"{file}.prototxt").read_text()) == []
+    heads = [f"{old}_{task}" for old in CLASSIFIERS[name] for task in ("target", "source")]
+    first = "a/3x3" if name == "googlenet" else "conv1"
+    step = [sys.executable, "-c", TRAIN_STEP, f"nets/{name}", first, *heads]
+    subprocess.run(step, cwd=data_folder, check=True, timeout=120, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "googlenet", "squeezenet"])
+def test_weights_of_the_original_load_and_compute_the_same(data_folder, name):
+    """The trunk's features, from a caffemodel of the original, equal the original's own."""
+    graft(name, NETS[name], "--force")
+    net = text_format.Parse(NETS[name], caffe_pb2.NetParameter())
+    layers = [layer for layer in net.layer if layer.type not in ("Data", "Accuracy", "Power")]
+    layers = [layer for layer in layers if "Loss" not in layer.type]
+    side = {"alexnet": 40}.get(name, 32)
+    stripped = caffe_pb2.NetParameter(layer=layers)
+    stripped.input.append("data")
+    stripped.input_shape.add().dim.extend([1, 3, side, side])
+    (data_folder / "original.prototxt").write_text(text_format.MessageToString(stripped))
+    original = caffe.Net(str(data_folder / "original.prototxt"), caffe.TEST)
+    if "bn" in original.params:
+        original.params["bn"][1].data[...] = original.params["bn"][2].data[...] = 1
+    original.save(str(data_folder / "original.caffemodel"))
+    deploy = caffe.Net(
+        str(data_folder / "nets" / name / "deploy_both.prototxt"),
+        caffe.TEST,
+        weights=str(data_folder / "original.caffemodel"),
+    )
+    new = {f"{CLASSIFIERS[name][-1]}_{task}" for task in ("target", "source")}
+    scale = {"data_scale"} if name == "googlenet" else set()
+    assert set(deploy.params) - set(original.params) == new | scale
+    image = draw_image(1, side, side).transpose(2, 0, 1).astype(np.float32) - 110
+    original.blobs["data"].data[0] = image * (0.02 if scale else 1)
+    deploy.blobs["data"].data[0] = image
+    original.forward()
+    out = deploy.forward()
+    features = {"alexnet": "fc7", "googlenet": "pool", "squeezenet": "conv1"}[name]
+    found, expected = deploy.blobs[features].data, original.blobs[features].data
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    shapes = {blob: values.reshape(1, -1).shape for blob, values in out.items()}
+    assert shapes == {"prob_target": (1, 4), "prob_source": (1, 6)}
+
+
+def test_what_the_net_says_of_its_images_is_kept(data_folder):
+    output = graft("alexnet", ALEXNET_LIKE, "--force")
+    assert (
+        "NET subtracts the image in mean.binaryproto: the mean 104, 117, 123 (B, G, R) stands for "
+        "it; --mean gives another" in output
+    )
+    assert "images of 40 x 40" in output
+    net = read_net(data_folder / "nets/alexnet/joint_train_val.prototxt")
+    data = json.loads(net.layer[0].python_param.param_str)
+    assert (data["crop"], data["resize"], data["mirror"]) == (40, 46, True)
+    [fc8] = [layer for layer in net.layer if layer.name == "fc8_target"]
+    assert [(param.lr_mult, param.decay_mult) for param in fc8.param] == [(10, 1), (20, 0)]
+    assert fc8.inner_product_param.weight_filler.std == pytest.approx(0.03)
+
+    output = graft("googlenet", GOOGLENET_LIKE, "--force", "--mean", 1, 2, 3)
+    assert "NET's BatchNorm has use_global_stats: its statistics stay as they are" in output
+    net = read_net(data_folder / "nets/googlenet/joint_train_val.prototxt")
+    data = json.loads(net.layer[0].python_param.param_str)
+    assert (data["mean"], data["mirror"]) == ([1, 2, 3], False)
+    assert "debug" not in [layer.name for layer in net.layer]
+
+
+def test_auxiliary_heads_serve_training_with_their_weight(data_folder):
+    output = graft("googlenet", GOOGLENET_LIKE, "--force")
+    assert "the last of them is the main classifier, the others serve training alone" in output
+    net = read_net(data_folder / "nets/googlenet/joint_train_val.prototxt")
+    losses = {
+        layer.name: list(layer.loss_weight)
+        for layer in net.layer
+        if layer.python_param.layer == "MultiTaskLossLayer"
+    }
+    assert losses == {
+        "loss1/loss": [pytest.approx(0.3), 0, 0],
+        "loss": [1, 0, 0],
+    }
+    for layer in net.layer:
+        if layer.name.startswith("loss1/") or layer.name == "slice_loss1/pool":
+            assert [rule.phase for rule in layer.include] == [caffe.TRAIN]
+    deploy = (data_folder / "nets/googlenet/deploy.prototxt").read_text()
+    assert "loss1" not in deploy
+
+
+def test_frozen_statistics(data_folder):
+    text = GOOGLENET_LIKE.replace("use_global_stats: true", "")
+    graft("frozen", text, "--frozen-statistics")
+    net = (data_folder / "nets/frozen/joint_train_val.prototxt").read_text()
+    assert net.count("use_global_stats: true") == 1
+    graft("frozen", text, "--force")
+    assert "use_global_stats" not in (data_folder / "nets/frozen/deploy.prototxt").read_text()
+
+
+def test_generated_deploy_nets_can_be_grafted(data_folder):
+    """He's ResNet-50 from its deploy net alone: the published weights' names stay."""
+    path = REPO / "prototxt/nets/resnet50/sjft_deploy.prototxt"
+    output = graft("resnet50", path.read_text())
+    assert "NET has no weight fillers: train from its published weights, not from zero" in output
+    old = caffe.Net(str(path), caffe.TEST)
+    new = caffe.Net(str(data_folder / "nets/resnet50/deploy.prototxt"), caffe.TEST)
+    assert list(new.params)[:-1] == list(old.params)[:-1]
+    assert list(new.params)[-1] == "fc_target_target"
+
+
+def test_published_squeezenet_can_be_grafted(data_folder):
+    path = SHARED / "data/models/squeezenet_v1.0_dc_train_val.prototxt"
+    if not path.exists():
+        pytest.skip("needs ../shared/data/models")
+    graft("published", path.read_text())
+    net = caffe.Net(
+        str(data_folder / "nets/published/deploy.prototxt"),
+        caffe.TEST,
+        weights=str(path.parent / "squeezenet_v1.0_dc.caffemodel"),
+    )
+    assert net.blobs["data"].data.shape == (1, 3, 227, 227)
+    assert net.blobs["prob"].data.shape == (1, 4, 1, 1)
+    assert np.abs(net.params["conv1"][0].data).max() > 0.1
+
+
+NO_CLASSIFIER = 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'
+INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: 'x'", "bad.prototxt has no layers: expected a net's prototxt"),
+        ("layer { nonsense: 1 }", 'no field named "nonsense"'),
+        (INPUT + NO_CLASSIFIER, "bad.prototxt has no classifier to graft onto: expected scores"),
+        (
+            SQUEEZENET_LIKE.replace("dim: 10 dim: 3", "dim: 10 dim: 1"),
+            "the input 'data' is 10 x 1 x 32 x 32, expected N x 3 x S x S: colour images",
+        ),
+        (
+            SQUEEZENET_LIKE.replace("dim: 32 dim: 32", "dim: 32 dim: 48"),
+            "takes images of 32 x 48 pixels, expected a square: give --crop",
+        ),
+        (
+            ALEXNET_LIKE.replace("crop_size: 40", ""),
+            "bad.prototxt does not say how large its images are: give --crop",
+        ),
+        (
+            ALEXNET_LIKE.replace("SoftmaxWithLoss", "HingeLoss"),
+            "'loss' is a HingeLoss, for which the joint loss cannot stand: expected Softmax",
+        ),
+        (
+            SQUEEZENET_LIKE.replace("global_pooling: true", "kernel_size: 3"),
+            "gives 1 x 4 x 13 x 13 scores for an image of 32 x 32: expected one for each class",
+        ),
+        (
+            ALEXNET_LIKE.replace('type: "LRN"', 'type: "Lrm"'),
+            "Caffe cannot build the net grafted from bad.prototxt: ",
+        ),
+    ],
+)
+def test_nets_that_cannot_be_grafted(data_folder, text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        graft("bad", text)
+    assert not (data_folder / "nets/bad").exists()
+
+
+def test_a_joint_net_is_not_grafted_again(data_folder):
+    text = (REPO / "prototxt/demo/joint_train_val.prototxt").read_text()
+    with pytest.raises(InputError, match="has two heads and the joint loss already"):
+        graft("bad", text)
+
+
+def test_the_number_of_test_images(data_folder):
+    text = NETS["squeezenet"]
+    graft("counted", text)
+    solver = (data_folder / "nets/counted/joint_solver.prototxt").read_text()
+    assert "test_iter: 2\n" in solver  # 8 images in batches of 4
+    with pytest.raises(InputError, match="data/none_lmdb is not there to count the test images"):
+        graft("uncounted", text, "--target-test", "data/none_lmdb")
+
+
+def test_old_nets_without_caffes_upgrade(data_folder, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(InputError, match="run 'upgrade_net_proto_text bad"):
+        graft("bad", V1)
+
+
+def test_on_the_command_line(data_folder):
+    Path("net.prototxt").write_text(NETS["squeezenet"])
+    sizes = ("--target-classes", 4, "--source-classes", 6)
+    output = run_sjft("graft", "net.prototxt", "--out-dir", "nets/cli", *sizes)
+    assert "nets/cli/joint_solver.prototxt written" in output
+    assert "replaced conv10; images of 32 x 32" in output
+    output = run_sjft("graft", "net.prototxt", "--out-dir", "net.prototxt", *sizes, status=2)
+    assert "--out-dir net.prototxt is a file: expected a folder" in output

@@ -1,0 +1,1 @@
+"""Two heads and the joint data layer on any classification net."""

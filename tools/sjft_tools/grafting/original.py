@@ -1,0 +1,126 @@
+"""The net to graft onto: its layers with their phases, its images and how they are prepared."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sjft.errors import InputError
+from sjft_tools.caffe_process import reason, run_process
+from sjft_tools.net_files import as_fields, caffe_messages, layers_of, read_net
+from sjft_tools.nets.text import Message
+
+UPGRADE = "upgrade_net_proto_text"
+#: What a layer says of its phases, which Layer.phases states plainly.
+_RULES = ("include", "exclude", "phase")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer's `fields` without its phase rules, and in which of TRAIN and TEST it stands."""
+
+    fields: Message
+    phases: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return str(self.fields["name"])
+
+    @property
+    def type(self) -> str:
+        """The layer's type."""
+        return str(self.fields["type"])
+
+    @property
+    def bottoms(self) -> list[str]:
+        """The blobs that it reads."""
+        return list(self.fields.get("bottom", []))
+
+    @property
+    def tops(self) -> list[str]:
+        """The blobs that it writes."""
+        return list(self.fields.get("top", []))
+
+
+@dataclass(frozen=True)
+class Original:
+    """The net in the file `path`, and its `name`; `inputs` maps inputs to their shapes."""
+
+    path: str
+    name: str
+    layers: list[Layer]
+    inputs: dict[str, list[int]]
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has a loss, as a train_val has, or none, as a deploy net."""
+        return any("Loss" in layer.type for layer in self.layers)
+
+
+def read_original(path: str) -> Original:
+    """Read the prototxt at `path`; nets of Caffe's old formats go through Caffe's own upgrade.
+
+    Raises InputError if it is not a net, or is an old one and Caffe's upgrade is not at hand.
+    """
+    messages = caffe_messages()
+    net = _upgraded(path) if _is_old(path, messages) else read_net(path)
+    if any(layer.python_param.layer == "MultiTaskLossLayer" for layer in net.layer):
+        raise InputError(
+            f"{path} has two heads and the joint loss already: expected a net with one task, or "
+            f"run 'sjft adapt' to give a solver and its joint net other data"
+        )
+    dims = [list(shape.dim) for shape in net.input_shape]
+    dims += [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    inputs = dict(zip(net.input, dims))
+    for layer in net.layer:
+        if layer.type == "Input":
+            inputs.update(zip(layer.top, (list(s.dim) for s in layer.input_param.shape)))
+    return Original(path, net.name or Path(path).stem, _with_phases(net), inputs)
+
+
+def _is_old(path: str, messages: Any) -> bool:
+    """Whether `path` is a net whose layers stand in `layers`."""
+    from google.protobuf import text_format
+
+    try:
+        net = text_format.Parse(Path(path).read_text(encoding="utf-8"), messages.NetParameter())
+    except (OSError, UnicodeDecodeError, text_format.ParseError):
+        return False  # read_net says why
+    return len(net.layers) > 0
+
+
+def _upgraded(path: str) -> Any:
+    program = shutil.which(UPGRADE)
+    if program is None:
+        raise InputError(
+            f"{path} is in Caffe's old format ('layers' instead of 'layer'), and {UPGRADE}, which "
+            f"comes with Caffe, is not on the PATH: run '{UPGRADE} {path} NEW.prototxt' and take "
+            f"that"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        new = str(Path(folder) / "net.prototxt")
+        status, output = run_process([program, path, new])
+        if status or not Path(new).is_file():
+            raise InputError(f"{UPGRADE} cannot upgrade {path}: {reason(status, output)}")
+        return read_net(new)
+
+
+def _with_phases(net: Any) -> list[Layer]:
+    """The layers that stand in TRAIN or TEST without any stage, in order."""
+    standing = {phase: layers_of(net, phase) for phase in ("TRAIN", "TEST")}
+    at = dict.fromkeys(standing, 0)
+    result = []
+    for layer in net.layer:
+        phases = set()
+        for phase, layers in standing.items():
+            if at[phase] < len(layers) and layers[at[phase]] == layer:
+                phases.add(phase)
+                at[phase] += 1
+        if phases:
+            fields = {key: value for key, value in as_fields(layer).items() if key not in _RULES}
+            result.append(Layer(fields, frozenset(phases)))
+    return result

@@ -1,0 +1,35 @@
+"""Writing generated files into a folder, all of them or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sjft.errors import InputError
+from sjft_tools.atomic import new_file
+
+
+def state(path: Path, text: str) -> str:
+    """How the file at `path` compares with `text`."""
+    if path.is_file() and path.read_bytes() == text.encode("utf-8"):
+        return "unchanged"
+    return "differs" if path.exists() else "is missing"
+
+
+def write(folder: Path, files: dict[str, str], force: bool) -> None:
+    """Write what is missing or, with `force`, differs; refuse before anything is written."""
+    states = {name: state(folder / name, text) for name, text in files.items()}
+    differing = [name for name, state in states.items() if state == "differs"]
+    if differing and not force:
+        raise InputError(
+            f"{folder / differing[0]} exists and differs from what is to be written: "
+            "give --force to replace it"
+        )
+    for name, text in files.items():
+        path = folder / name
+        if states[name] == "unchanged":
+            print(f"{path} unchanged")
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(str(path), force) as partial:
+            Path(partial).write_text(text, encoding="utf-8")
+        print(f"{path} written")
