@@ -26,10 +26,13 @@ COMMANDS = {
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
     "fuse": "average the scores of several models",
+    "harden": "give the target images that a trained net finds hard more neighbours",
     "graft": "put the two heads and the joint data layer on any classification net",
     "prototxt": "regenerate the nets and solvers under prototxt/",
     "adapt": "a solver and its net with other data, schedule and snapshots",
     "view": "show a net in netscope with all shapes, or draw it; check what netscope reads",
+    "import-original": "turn the text files of the authors' Caffe into LMDBs and files of sjft",
+    "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
     "demo": "run the whole method on embedded data",
 }
 

@@ -1,0 +1,151 @@
+"""Turn a text file of the authors' fork of Caffe into what it is here: an image LMDB, a neighbour
+LMDB, a levels file, a bins file. Images first: the others are bound to the LMDBs made of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import numpy as np
+
+from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft.levels import MAX_LEVEL
+from sjft_tools.atomic import refuse_existing, resumable_folder
+from sjft_tools.banks import make_bank
+from sjft_tools.bins import Bins, BinsInfo
+from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.conversion import is_begun, write_images
+from sjft_tools.image_files import Storage
+from sjft_tools.image_sets import Entry, ImageSet
+from sjft_tools.levels_writer import write_levels
+from sjft_tools.migration.text_files import (
+    read_bins,
+    read_levels,
+    read_neighbours,
+    read_source_list,
+    read_target_list,
+)
+from sjft_tools.neighbour_lmdb_writer import write_neighbours
+
+_QUALITY = 95
+_SOURCE, _TARGET = "source-images", "target-images"
+_BANKS = {352: "alexnet", 48: "gabor"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one subcommand per kind of file."""
+    kinds = parser.add_subparsers(dest="kind", required=True)
+
+    def add(kind: str, text: str, *places: tuple[str, str]) -> argparse.ArgumentParser:
+        sub = kinds.add_parser(kind, help=text, description=f"{__doc__} Here: {text}.")
+        for name, metavar in (("file", "FILE.txt"), *places):
+            sub.add_argument(name, metavar=metavar)
+        add_force(sub)
+        return sub
+
+    target, source = ("target", "TARGET_LMDB"), ("source", "SOURCE_LMDB")
+    for kind, text in (
+        (_SOURCE, "a list of 'path number class' lines, to an image LMDB"),
+        (_TARGET, "a list of 'path number class index' lines, to one image LMDB per version"),
+    ):
+        images = add(kind, text, ("output", "OUT_LMDB"))
+        images.add_argument("--root", default="", metavar="DIR", help="root_folder of the paths")
+        images.add_argument(
+            "--resize",
+            type=integer_at_least(1),
+            metavar="N",
+            help="warp to N x N pixels and encode anew (default: keep size and bytes)",
+        )
+    add(
+        "neighbours",
+        "'target nn_1 ... nn_K last_column' lines, to a neighbour LMDB",
+        target,
+        source,
+        ("output", "NEIGHBORS_LMDB"),
+    )
+    add("levels", "'target level' lines, to a levels file", target, ("output", "LEVELS.json"))
+    bins = add(
+        "bins", "'min max edge share ...' lines, to a bins file", target, ("output", "BINS.npz")
+    )
+    bins.add_argument("--weights", help="AlexNet's conv1 and conv2, that the bins were fitted with")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Import."""
+    if args.kind == _SOURCE:
+        paths, labels = read_source_list(args.file)
+        _images(args, args.output, paths, labels)
+    elif args.kind == _TARGET:
+        _target_images(args)
+    else:
+        refuse_existing(args.output, args.force)
+        _IMPORTS[args.kind](args, ImageLmdb(args.target, "target"))
+
+
+def _images(args: argparse.Namespace, output: str, paths: list[str], labels: list[int]) -> None:
+    """Write the image LMDB `output`; an image that cannot be read ends the run."""
+    entries = [Entry(os.path.join(args.root, path), label) for path, label in zip(paths, labels)]
+    storage = Storage(args.resize, None, _QUALITY)
+    workers = len(os.sched_getaffinity(0))
+    with resumable_folder(output, args.force, keep=is_begun) as work:
+        written, _ = write_images(ImageSet(entries, []), work, storage, False, workers)
+    print(f"wrote {len(written)} images, {len(set(labels))} classes, to {output}")
+
+
+def _target_images(args: argparse.Namespace) -> None:
+    """Write one LMDB per version: OUT_LMDB, OUT_LMDB_v2 and so on."""
+    versions, labels = read_target_list(args.file)
+    most = max(map(len, versions))
+    base = args.output.rstrip("/")
+    refuse_existing(base, args.force)
+    outputs = [base, *(f"{base}_v{i}" for i in range(2, most + 1))]
+    # The first is written last: as long as it is not there, the others are a stopped run's.
+    for i, output in reversed(list(enumerate(outputs))):
+        if i and not args.force and os.path.exists(output):
+            if ImageLmdb(output, "target").labels.tolist() != labels:
+                raise InputError(f"{output} holds other images: expected a name without it")
+            print(f"{output} is there already")
+            continue
+        _images(args, output, [paths[i % len(paths)] for paths in versions], labels)
+    if most > 1:
+        options = " ".join(f"--target {output}" for output in outputs)
+        print(f"versions of the same images: sjft upgrade-prototxt ... {options}")
+    if min(map(len, versions)) < most:
+        print(f"images with fewer than {most} versions have some of them more than once")
+
+
+def _neighbours(args: argparse.Namespace, target: ImageLmdb) -> None:
+    source = ImageLmdb(args.source, "source")
+    indices = read_neighbours(args.file, target.count, source.count)
+    ranks = np.tile(np.arange(indices.shape[1], dtype=np.float32), (target.count, 1))
+    info = {"bank": "unknown", "imported_from": os.path.basename(args.file)}
+    write_neighbours(args.output, target, source, indices, ranks, info, args.force)
+    print(
+        f"wrote {indices.shape[1]} neighbours of {target.count} images to {args.output}; the file "
+        f"has no distances: their places 0, 1, 2, ... stand for them"
+    )
+
+
+def _levels(args: argparse.Namespace, target: ImageLmdb) -> None:
+    levels, cut = read_levels(args.file, target.count, MAX_LEVEL)
+    write_levels(args.output, levels, target, args.force)
+    note = f"; {cut} above {MAX_LEVEL} were cut to it" if cut else ""
+    print(f"wrote the levels of {target.count} images to {args.output}{note}")
+
+
+def _bins(args: argparse.Namespace, target: ImageLmdb) -> None:
+    edges, minimum, maximum = read_bins(args.file)
+    if len(edges) not in _BANKS:
+        raise InputError(
+            f"{args.file} has bins of {len(edges)} channels, expected AlexNet's conv1 and conv2 "
+            f"(352 lines) or the Gabor bank (48)"
+        )
+    bank = make_bank(_BANKS[len(edges)], args.weights, None, None)
+    info = BinsInfo(bank.name, bank.resize, bank.weights_checksum, target.fingerprint)
+    Bins(info, edges, minimum, maximum).save(args.output, args.force)
+    print(f"{args.output}: {edges.shape[1]} bins for each of {len(edges)} channels")
+
+
+_IMPORTS = {"neighbours": _neighbours, "levels": _levels, "bins": _bins}
