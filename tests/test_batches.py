@@ -85,7 +85,8 @@ def test_levels_reach_further_and_visit_more_often(world: World, tmp_path: Path)
     levels = np.array([1, 2] * 7)
     file = tmp_path / "levels.json"
     write_levels(str(file), levels, lmdb)
-    assert np.array_equal(read_levels(str(file), lmdb), levels)
+    assert np.array_equal(read_levels(str(file), lmdb).levels, levels)
+    assert read_levels(str(file), lmdb).neighbours is None
     batches = joint(world, levels=str(file), batch_size=6, max_per_class=None)
     visits = np.zeros(TARGETS)
     for number in range(7):  # 21 slots: one epoch
@@ -94,6 +95,30 @@ def test_levels_reach_further_and_visit_more_often(world: World, tmp_path: Path)
     assert visits.tolist() == levels.tolist()
     with pytest.raises(InputError, match="k0 = 6 at level 2 asks for 12 neighbours"):
         joint(world, levels=str(file), k0=6)
+
+
+def test_neighbour_counts_of_a_levels_file_override_k0(world: World, tmp_path: Path) -> None:
+    lmdb = ImageLmdb(world.target)
+    file = tmp_path / "levels.json"
+    counts = np.array([1, 7] * 7)
+    write_levels(str(file), np.ones(TARGETS, int), lmdb, neighbours=counts)
+    assert read_levels(str(file), lmdb).neighbours.tolist() == counts.tolist()
+    settings = {"mirror": False, "resize": 32, "max_per_class": None, "levels": str(file)}
+    batches = joint(world, k0=1000, **settings)
+    sources = stored_views(world.source)
+    drawn: list[set[bytes]] = [set() for _ in range(TARGETS)]
+    for number in range(250):
+        batch = batch_of(batches, number)
+        pairs = len(batch["target_indices"])
+        for i, source in zip(batch["target_indices"].astype(int), batch["data"][pairs:]):
+            drawn[i].add(source.tobytes())
+    for i, count in enumerate(counts.tolist()):
+        assert drawn[i] == {sources[j] for j in world.indices[i, :count]}
+    too_many = np.full(TARGETS, 3)
+    too_many[4] = 1000
+    write_levels(str(file), np.ones(TARGETS, int), lmdb, True, too_many)
+    with pytest.raises(InputError, match=r"asks for 1000 neighbours of record 4 .*, but only"):
+        joint(world, **settings)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +133,26 @@ def test_levels_reach_further_and_visit_more_often(world: World, tmp_path: Path)
             '{"format": "sjft levels 1", "target_fingerprint": F, "levels": L}',
             "the level of record 3 .* is 11, expected an integer from 1 to 10",
         ),
+        (
+            '{"format": "sjft levels 2", "target_fingerprint": F, "levels": O}',
+            "holds no list of neighbour counts",
+        ),
+        (
+            '{"format": "sjft levels 2", "target_fingerprint": F, "levels": O, "neighbours": Z}',
+            "the neighbour count of record 0 .* is 0, expected an integer from 1 on",
+        ),
     ],
 )
 def test_bad_levels_files(world: World, tmp_path: Path, text: str, message: str) -> None:
     lmdb = ImageLmdb(world.target)
-    levels = str([1, 1, 1, 11, *[1] * (TARGETS - 4)])
+    levels, ones = str([1, 1, 1, 11, *[1] * (TARGETS - 4)]), str([1] * TARGETS)
     file = tmp_path / "levels.json"
-    file.write_text(text.replace("F", f'"{lmdb.fingerprint}"').replace("L", levels))
+    file.write_text(
+        text.replace("F", f'"{lmdb.fingerprint}"')
+        .replace("L", levels)
+        .replace("O", ones)
+        .replace("Z", ones.replace("1", "0"))
+    )
     with pytest.raises(InputError, match=message):
         read_levels(str(file), lmdb)
 

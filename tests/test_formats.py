@@ -188,8 +188,12 @@ def test_neighbours_under_foreign_keys_have_a_file_of_keys(folder):
 def test_levels_file(folder):
     target = ImageLmdb(str(folder / "lmdb"))
     content = json.loads(levels_text(np.full(40, 3), target))
+    with_neighbours = json.loads(levels_text(np.full(40, 3), target, np.arange(1, 41)))
     target.close()
-    assert set(content) == keys_in_tables("Levels file")
+    assert set(with_neighbours) == keys_in_tables("Levels file")
+    assert with_neighbours["format"] == "sjft levels 2"
+    assert with_neighbours["neighbours"] == list(range(1, 41))
+    assert set(content) == keys_in_tables("Levels file") - {"neighbours"}
     assert content["format"] == "sjft levels 1" and content["levels"] == [3] * 40
     assert content["target_fingerprint"] == fingerprint(records(folder / "lmdb"))
 

@@ -19,7 +19,12 @@ from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.randomness import uniform
 from sjft.sampling import ATTEMPTS, BatchPlan, ClassMembers, Epochs, JointSampler, stand_in
-from sjft.selection import neighbourhood_sizes, read_neighbours, select
+from sjft.selection import (
+    check_neighbourhood_sizes,
+    neighbourhood_sizes,
+    read_neighbours,
+    select,
+)
 from sjft.slots import show_record, shown_or_replaced
 
 
@@ -64,7 +69,11 @@ class JointBatches(Batches):
         neighbours = NeighbourLmdb(params.neighbours)
         neighbours.check_matches(target, self._source)
         levels = read_levels(params.levels, target)
-        sizes = neighbourhood_sizes(levels, params.k0, neighbours.k, target.name)
+        if levels.neighbours is None:
+            sizes = neighbourhood_sizes(levels.levels, params.k0, neighbours.k, target.name)
+        else:
+            sizes = levels.neighbours
+            check_neighbourhood_sizes(sizes, neighbours.k, target.name)
         self._selection = select(
             read_neighbours(neighbours, target, self._source, sizes),
             sizes,
@@ -76,7 +85,7 @@ class JointBatches(Batches):
         self._pairs = n = params.batch_size // 2
         self._sampler = JointSampler(
             target_labels=target.labels,
-            levels=levels,
+            levels=levels.levels,
             selection=self._selection,
             pairs=n,
             max_per_class=params.max_per_class,

@@ -35,7 +35,8 @@ class JointDataLayer(DataLayer):
       neighbours            string: neighbour LMDB that 'sjft retrieve' wrote for the two; required
       batch_size            even integer, images; 18
       k0                    integer: neighbours in use per target image at level 1; 100
-      levels                string: levels file, or null for level 1 everywhere; null
+      levels                string: levels file, or null for level 1 everywhere; null. One that states
+                            the number of neighbours of every image overrides k0
       min_source_per_class  integer, images: source classes with fewer selected images are dropped; 0
       max_per_class         integer, images of one target class in a batch, or null for no limit; 2
       resize                integer up to 16384, pixels: warp images to this square; null

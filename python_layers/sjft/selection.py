@@ -55,6 +55,19 @@ def neighbourhood_sizes(
     return np.asarray(levels, np.int64) * k0
 
 
+def check_neighbourhood_sizes(sizes: np.ndarray, k: int, name: Callable[[int], str]) -> None:
+    """Raise InputError if one of the K_i, int (targets,), is larger than `k`.
+
+    `k` is the number of neighbours that were retrieved; `name(i)` names target image i in messages.
+    """
+    i = int(np.argmax(sizes))
+    if sizes[i] > k:
+        raise InputError(
+            f"the levels file asks for {sizes[i]} neighbours of {name(i)}, but only {k} were "
+            f"retrieved: run 'sjft retrieve' with --k {sizes[i]} or more"
+        )
+
+
 def read_neighbours(
     neighbours: NeighbourLmdb, target: ImageLmdb, source: ImageLmdb, sizes: np.ndarray
 ) -> np.ndarray:
