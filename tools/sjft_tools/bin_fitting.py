@@ -6,43 +6,79 @@ grid between them; the bins' edges follow from the counts alone.
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
+
+from sjft.errors import InputError
+from sjft_tools.histogram import compiled
 
 #: Equal intervals between a channel's minimum and maximum.
 GRID = 2000
 
 
 class ChannelRange:
-    """First pass: the minimum and maximum of each channel, float32 (D,), over all images added."""
+    """First pass: the minimum and maximum of each channel, float32 (D,), over all images added.
+
+    Any number of threads may add batches, in any order.
+    """
 
     def __init__(self, channels: int) -> None:
         self.minimum = np.full(channels, np.inf, np.float32)
         self.maximum = np.full(channels, -np.inf, np.float32)
+        self._lock = threading.Lock()
 
     def add(self, responses: list[np.ndarray]) -> None:
         """Take in a batch: for each layer N x channels x pixels float32."""
-        lowest = np.concatenate([layer.min(axis=(0, 2)) for layer in responses])
-        highest = np.concatenate([layer.max(axis=(0, 2)) for layer in responses])
-        np.minimum(self.minimum, lowest, out=self.minimum)
-        np.maximum(self.maximum, highest, out=self.maximum)
+        lowest = np.concatenate([layer.min(axis=2).min(axis=0) for layer in responses])
+        highest = np.concatenate([layer.max(axis=2).max(axis=0) for layer in responses])
+        with self._lock:
+            np.minimum(self.minimum, lowest, out=self.minimum)
+            np.maximum(self.maximum, highest, out=self.maximum)
+
+    def check_finite(self) -> None:
+        """Raise InputError if a response was NaN or infinite: weights can be too large for that."""
+        finite = np.isfinite(self.minimum) & np.isfinite(self.maximum)
+        if not finite.all():
+            raise InputError(
+                f"the bank's responses are NaN or infinite in {int((~finite).sum())} of its "
+                f"{len(finite)} channels: expected weights small enough for float32"
+            )
 
 
 class GridCounts:
-    """Second pass: `counts`, D x GRID int64, the responses in each interval of the grids."""
+    """Second pass: `counts`, D x GRID int64, the responses in each interval of the grids.
+
+    Any number of threads may add batches, in any order.
+    """
 
     def __init__(self, minimum: np.ndarray, maximum: np.ndarray) -> None:
         self.minimum = minimum.astype(np.float64)
         self.maximum = maximum.astype(np.float64)
         self.counts = np.zeros((len(minimum), GRID), np.int64)
+        self._compiled = compiled()
+        self._lock = threading.Lock()
 
     def add(self, responses: list[np.ndarray]) -> None:
         """Take in a batch: for each layer N x channels x pixels float32, within the range."""
+        counts = np.zeros_like(self.counts)
         channel = 0
         for layer in responses:
-            for values in layer.transpose(1, 0, 2):
-                cells = grid_cells(values, self.minimum[channel], self.maximum[channel])
-                self.counts[channel] += np.bincount(cells.ravel(), minlength=GRID)
-                channel += 1
+            if self._compiled is not None:
+                self._compiled.count_grid(
+                    np.ascontiguousarray(layer), self.minimum, self.maximum, channel, counts
+                )
+            else:
+                self._count(layer, channel, counts)
+            channel += layer.shape[1]
+        with self._lock:
+            self.counts += counts
+
+    def _count(self, layer: np.ndarray, channel: int, counts: np.ndarray) -> None:
+        """Do what counting.count_grid does."""
+        for h, values in enumerate(layer.transpose(1, 0, 2), channel):
+            cells = grid_cells(values, self.minimum[h], self.maximum[h])
+            counts[h] += np.bincount(cells.ravel(), minlength=GRID)
 
 
 def grid_cells(values: np.ndarray, minimum: float, maximum: float) -> np.ndarray:

@@ -1,9 +1,13 @@
-"""From the images of an LMDB to descriptors: read, decode, warp, filter, count."""
+"""From the images of an LMDB to descriptors: read, decode, warp, filter, count.
+
+A batch of images passes through all of these in one thread, and as many batches as there are cores
+are on their way at once. So no stage waits for another, and a core keeps a batch in its cache.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -13,14 +17,16 @@ from sjft.images import decode_datum
 from sjft_tools.banks.bank import Bank, warp
 from sjft_tools.command import progress
 from sjft_tools.histogram import Histogrammer
+from sjft_tools.overlap import cores, in_order
 
 #: Takes in the record position of an image that cannot be decoded, and the sentence that says so.
 OnBad = Callable[[int, str], Any]
 #: Takes in the number of images that have been done since it was called last.
 Advance = Callable[[int], Any]
 
-_MOST_IMAGES = 32
-_MOST_RESPONSES = 1 << 24  # 64 MiB of float32
+Made = TypeVar("Made")
+
+_AHEAD = 2  # batches that are done before they are wanted
 
 
 class Described(NamedTuple):
@@ -38,60 +44,74 @@ class Warped(NamedTuple):
     """Images of an LMDB as a bank wants them.
 
     `positions`: int64 (n,), the record position of each, ascending; `images`: n x crop x crop x 3
-    uint8 BGR.
+    uint8 BGR; `bad`: the position of each image that cannot be decoded, and what to say of it.
     """
 
     positions: np.ndarray
     images: np.ndarray
+    bad: list[tuple[int, BadImageError]]
 
 
-def batch_size(bank: Bank) -> int:
-    """Return how many images go through `bank` at a time: 32, or as many as memory should bear."""
-    responses = sum(layer.channels * layer.pixels for layer in bank.layers)
-    return max(1, min(_MOST_IMAGES, _MOST_RESPONSES // responses))
+def warped(lmdb: ImageLmdb, bank: Bank, positions: np.ndarray) -> Warped:
+    """Read, decode and warp the images at the record `positions`: int64 (n,)."""
+    kept, images, bad = [], [], []
+    for position in positions.tolist():
+        try:
+            pixels, _ = decode_datum(lmdb.value(position), lmdb.name(position))
+        except BadImageError as error:
+            bad.append((position, error))
+            continue
+        kept.append(position)
+        images.append(warp(pixels, bank))
+    shape = (len(images), bank.crop, bank.crop, 3)
+    return Warped(np.array(kept, np.int64), np.array(images, np.uint8).reshape(shape), bad)
 
 
 def batches(
     lmdb: ImageLmdb,
     bank: Bank,
     positions: Sequence[int] | np.ndarray | None,
+    make: Callable[[np.ndarray], Made],
     what: str,
     on_bad: OnBad | None = None,
     bar: Advance | None = None,
-) -> Iterator[Warped]:
-    """Yield the images at the record `positions` (ascending; None: all), batch by batch.
+) -> Iterator[tuple[np.ndarray, Made]]:
+    """Yield what `make` makes of the images at the record `positions` (ascending; None: all).
 
-    Shows a progress bar named `what`, or calls `bar` instead. An image that cannot be decoded is
-    left out and `on_bad` is told; without `on_bad` BadImageError is raised.
+    Batch by batch, in order: the positions, int64 (n,), and make(n x crop x crop x 3 uint8 BGR).
+    `make` is called by several threads at once. Shows a progress bar named `what`, or calls `bar`
+    instead. An image that cannot be decoded is left out and `on_bad` is told; without `on_bad`
+    BadImageError is raised. Memory: batches in number as cores and two.
     """
-    size = batch_size(bank)
-    wanted = range(lmdb.count) if positions is None else positions
     if bar is None:
+        wanted = range(lmdb.count) if positions is None else positions
         with progress((), what, len(wanted)) as own:
-            yield from batches(lmdb, bank, wanted, what, on_bad, own.update)
+            yield from batches(lmdb, bank, wanted, make, what, on_bad, own.update)
         return
-    for start in range(0, len(wanted), size):
-        some = [int(position) for position in wanted[start : start + size]]
-        kept, images = [], []
-        for position in some:
-            try:
-                images.append(
-                    warp(decode_datum(lmdb.value(position), lmdb.name(position))[0], bank)
-                )
-                kept.append(position)
-            except BadImageError as error:
-                if on_bad is None:
-                    raise
-                on_bad(position, str(error))
-        if kept:
-            yield Warped(np.array(kept, np.int64), np.stack(images))
-        bar(len(some))
+    places = np.arange(lmdb.count) if positions is None else np.asarray(positions, np.int64)
+    if not len(places):
+        return
+    lmdb.value(int(places[0]))  # opens the LMDB, which threads must not do at the same time
+
+    def work(start: int) -> tuple[Warped, Made | None]:
+        some = warped(lmdb, bank, places[start : start + bank.batch])
+        return some, make(some.images) if len(some.images) else None
+
+    for some, made in in_order(work, range(0, len(places), bank.batch), cores(), _AHEAD):
+        for position, error in some.bad:
+            if on_bad is None:
+                raise error
+            on_bad(position, str(error))
+        if len(some.positions):
+            yield some.positions, cast(Made, made)
+        bar(len(some.positions) + len(some.bad))
 
 
 class Describer:
     """A bank and the bins for its responses: what turns images into descriptors.
 
-    A descriptor depends on its image alone, not on those that are described with it.
+    A descriptor depends on its image alone, not on those that are described with it, nor on the
+    number of threads.
     """
 
     def __init__(self, bank: Bank, histogrammer: Histogrammer) -> None:
@@ -111,14 +131,11 @@ class Describer:
         `positions`: ascending, an int64 array or a range; None: all. `what` names a progress bar;
         with `bar` there is none, and `bar` is called with the number of images done since its last
         call, bad ones included. An image that cannot be decoded is missing from what is yielded and
-        `on_bad` is told; without `on_bad` BadImageError is raised, naming it. Memory is bounded.
+        `on_bad` is told; without `on_bad` BadImageError is raised, naming it. Both are called by
+        the thread that takes what is yielded. Memory is bounded: see batches().
         """
-        for warped in batches(lmdb, self._bank, positions, what, on_bad, bar):
-            yield Described(warped.positions, self.describe(warped.images))
-
-    def some(self, lmdb: ImageLmdb, indices: Iterable[int]) -> np.ndarray:
-        """Return the descriptors of the records `indices`, one batch: N x dimensions counts."""
-        return self.describe(np.stack([warp(lmdb.image(i), self._bank) for i in indices]))
+        for found in batches(lmdb, self._bank, positions, self.describe, what, on_bad, bar):
+            yield Described(*found)
 
     def describe(self, images: np.ndarray) -> np.ndarray:
         """Return the descriptors of N x crop x crop x 3 uint8 BGR images: N x dimensions counts."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import importlib
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,23 +11,32 @@ from sjft_tools.bins import Bins
 
 # Equal cells between a channel's first and last edge, each with its first possible bin. More cells
 # leave fewer edges in one; the table of a channel should stay in the fastest cache.
-_CELLS = 8192
+_CELLS = 4096
 
 
-class _Channel(NamedTuple):
-    """One channel's way from a response to its bin.
+def compiled() -> Any | None:
+    """Return the module sjft_tools.counting, or None where there is no numba for it."""
+    try:
+        return importlib.import_module("sjft_tools.counting")
+    except ImportError:
+        return None
 
-    `edges`: float32, the bins' upper edges, the last one and what lies beyond infinite; `start`,
-    `scale`: a response's cell is (response - start) * scale, cut to 0.._CELLS-1; `first`: int64
-    (_CELLS,), the number of edges in the cells below; `steps`: what to try to add to it, halving,
-    to find the bin among the edges that share a cell.
+
+class Table(NamedTuple):
+    """The way from a response to its bin, for each of D channels.
+
+    `start`, `scale`: float32 (D,); a response's cell is (response - start) * scale, cut to
+    0.._CELLS-1. `first`: D x _CELLS integers, the number of edges in the cells below. `edges`:
+    float32, the bins' upper edges in each row, the last one and what lies beyond infinite.
+    `widest`: int64 (D,), the first step to try, then its halves, to find the bin among the edges
+    that share a cell: a power of two.
     """
 
-    edges: np.ndarray
-    start: np.float32
-    scale: np.float32
+    start: np.ndarray
+    scale: np.ndarray
     first: np.ndarray
-    steps: tuple[int, ...]
+    edges: np.ndarray
+    widest: np.ndarray
 
 
 def _cells(values: np.ndarray, start: np.float32, scale: np.float32) -> np.ndarray:
@@ -43,22 +53,24 @@ def _float32_at_least(values: np.ndarray) -> np.ndarray:
     return np.where(rounded < values, np.nextafter(rounded, np.float32(np.inf)), rounded)
 
 
-def _channel(edges: np.ndarray, minimum: np.float32) -> _Channel:
+def _table(bins: Bins) -> Table:
     # A response at the minimum belongs to bin 0 even where an edge lies on the minimum.
-    above_minimum = np.nextafter(minimum, np.float32(np.inf))
-    inner = np.maximum(_float32_at_least(edges[:-1]), above_minimum)
-    start = inner[0]
+    above_minimum = np.nextafter(bins.minimum, np.float32(np.inf))
+    inner = np.maximum(_float32_at_least(bins.edges[:, :-1]), above_minimum[:, None])
+    start = inner[:, 0].copy()
     with np.errstate(over="ignore", divide="ignore"):
-        scale = np.float32(_CELLS) / (inner[-1] - start)
-    if not np.isfinite(scale):
-        scale = np.float32(0)
-    cells = _cells(inner, start, scale)
-    per_cell = np.bincount(cells, minlength=_CELLS)
-    first = np.cumsum(per_cell) - per_cell
-    most = int(per_cell.max())
-    steps = tuple(1 << bit for bit in reversed(range(most.bit_length())))
-    padding = np.full(1 + sum(steps), np.inf, np.float32)
-    return _Channel(np.concatenate([inner, padding]), start, scale, first, steps)
+        scale = np.float32(_CELLS) / (inner[:, -1] - start)
+    scale[~np.isfinite(scale)] = 0
+    first = np.empty((len(inner), _CELLS), np.min_scalar_type(bins.edges.shape[1]))
+    widest = np.empty(len(inner), np.int64)
+    for channel, edges in enumerate(inner):
+        cells = _cells(edges, start[channel], scale[channel])
+        per_cell = np.bincount(cells, minlength=_CELLS)
+        first[channel] = np.cumsum(per_cell) - per_cell
+        widest[channel] = 1 << (int(per_cell.max()).bit_length() - 1)
+    # The steps add up to less than twice the widest.
+    padding = np.full((len(inner), 2 * int(widest.max())), np.inf, np.float32)
+    return Table(start, scale, first, np.hstack([inner, padding]), widest)
 
 
 class Histogrammer:
@@ -71,34 +83,49 @@ class Histogrammer:
 
     def __init__(self, bins: Bins) -> None:
         self.bins = bins.edges.shape[1]
-        self._channels = [_channel(*pair) for pair in zip(bins.edges, bins.minimum)]
+        self._table = _table(bins)
+        self._compiled = compiled()
 
     def counts(self, responses: list[np.ndarray]) -> np.ndarray:
         """Return N x (D * B) counts, uint16 (uint32 if a map has more than 65,535 pixels).
 
         `responses`: for each layer N x channels x pixels float32, finite. A channel's B counts sum
-        to its pixels; divided by them they are the method's histogram.
+        to its pixels; divided by them they are the method's histogram. Any number of threads may
+        call it at once.
         """
         number = len(responses[0])
         pixels = max(layer.shape[2] for layer in responses)
         out = np.empty(
-            (number, len(self._channels), self.bins), np.uint16 if pixels < 65536 else np.uint32
+            (number, len(self._table.start), self.bins), np.uint16 if pixels < 65536 else np.uint32
         )
-        offsets = np.arange(number)[:, None] * self.bins
         channel = 0
         for layer in responses:
-            for index in range(layer.shape[1]):
-                found = self._bin(np.ascontiguousarray(layer[:, index]), self._channels[channel])
-                found += offsets
-                counted = np.bincount(found.ravel(), minlength=number * self.bins)
-                out[:, channel] = counted.reshape(number, self.bins)
-                channel += 1
+            if self._compiled is not None:
+                layer = np.ascontiguousarray(layer)  # one memory order, one compilation
+                self._compiled.count_bins(layer, *self._table, channel, out)
+            else:
+                self._count(layer, channel, out)
+            channel += layer.shape[1]
         return out.reshape(number, -1)
 
-    @staticmethod
-    def _bin(values: np.ndarray, channel: _Channel) -> np.ndarray:
+    def _count(self, layer: np.ndarray, channel: int, out: np.ndarray) -> None:
+        """Do what counting.count_bins does."""
+        number = len(layer)
+        offsets = np.arange(number)[:, None] * self.bins
+        for index in range(layer.shape[1]):
+            found = self._bin(np.ascontiguousarray(layer[:, index]), channel + index)
+            found += offsets
+            counted = np.bincount(found.ravel(), minlength=number * self.bins)
+            out[:, channel + index] = counted.reshape(number, self.bins)
+
+    def _bin(self, values: np.ndarray, channel: int) -> np.ndarray:
         """Return the bin of each value: first by the table, then by bisecting the cell's edges."""
-        found = channel.first.take(_cells(values, channel.start, channel.scale))
-        for step in channel.steps:
-            found += step * (values >= channel.edges.take(found + (step - 1)))
+        table = self._table
+        cells = _cells(values, table.start[channel], table.scale[channel])
+        found = table.first[channel].take(cells).astype(np.intp)
+        edges = table.edges[channel]
+        step = int(table.widest[channel])
+        while step:
+            found += step * (values >= edges.take(found + (step - 1)))
+            step >>= 1
         return found

@@ -26,11 +26,13 @@ class Bank(Protocol):
     are filtered. `resolution`: before that an image larger than resolution x resolution pixels is
     reduced to that; None leaves it out. `weights_checksum`: ``sha256:...`` of learnt weights, "" if
     there are none. `backend`: what computes the responses; another one's differ in their last
-    digits, which can move a response to the next bin.
+    digits, which can move a response to the next bin. `batch`: how many images it filters at a
+    time, whatever the number given.
     """
 
     name: str
     backend: str
+    batch: int
     resize: int
     crop: int
     resolution: int | None
@@ -40,8 +42,8 @@ class Bank(Protocol):
     def responses(self, images: np.ndarray) -> list[np.ndarray]:
         """Filter N x crop x crop x 3 uint8 BGR images.
 
-        Returns for each layer N x channels x pixels float32. The arrays may be views that the next
-        call overwrites.
+        Returns for each layer N x channels x pixels float32. An image's responses do not depend on
+        the other images, nor on the number of threads; any number of threads may call it at once.
         """
 
 

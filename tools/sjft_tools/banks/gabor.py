@@ -15,6 +15,8 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
+from sjft_tools.banks.fixed_batches import in_fixed_batches
+from sjft_tools.banks.mirrored import make_filters
 
 SCALES = 4
 ORIENTATIONS = 6
@@ -55,14 +57,9 @@ def gabor_kernel(scale: int, orientation: int) -> np.ndarray:
     return kernel - kernel.real.mean()
 
 
-def _spectrum(kernel: np.ndarray, period: int) -> np.ndarray:
-    """Transform `kernel`, laid periodically on a square of side `period`, origin in the corner."""
-    radius = kernel.shape[0] // 2
-    at = np.arange(-radius, radius + 1) % period
-    tile = np.zeros((period, period), np.complex128)
-    np.add.at(tile, (at[:, None], at[None, :]), kernel)
-    transformed = np.fft.fft2(tile)
-    return np.stack([transformed.real, transformed.imag], axis=-1).astype(np.float32)
+#: On the CPU a batch's maps should stay near the cores; a GPU wants more to do at a time.
+_BATCH = {"numpy": 4, "torch": 4, "cuda": 32}
+_MOST_RESPONSES = 1 << 24  # of a batch: 64 MiB of float32
 
 
 class GaborBank:
@@ -75,38 +72,34 @@ class GaborBank:
     """
 
     name = "gabor"
-    backend = "numpy"
     weights_checksum = ""
 
-    def __init__(self, resize: int, resolution: int | None) -> None:
+    def __init__(self, resize: int, resolution: int | None, backend: str = "numpy") -> None:
+        """`backend`: "numpy", "torch" or "cuda". Raises InputError if it cannot be had."""
         if resize < MIN_RESIZE:
             raise InputError(
                 f"the gabor bank needs --resize of at least {MIN_RESIZE}, got {resize}"
             )
+        self.backend = backend
         self.resize = resize
         self.resolution = resolution
         self.crop = resize
         channels = 2 * SCALES * ORIENTATIONS
+        most = _MOST_RESPONSES // (channels * resize * resize)
+        self.batch = max(1, min(_BATCH[backend], most))
         self.layers: tuple[Layer, ...] = (Layer("gabor", channels, resize * resize, 1 / channels),)
-        # The mirrored continuation of an image repeats itself after twice its side.
-        self._spectra = [
-            _spectrum(gabor_kernel(scale, orientation), 2 * resize)
-            for scale in range(SCALES)
-            for orientation in range(ORIENTATIONS)
-        ]
+        quarter = range(
+            ORIENTATIONS // 2 + 1
+        )  # 0 to 90 degrees; the others are their mirror images
+        kernels = [[gabor_kernel(scale, angle) for angle in quarter] for scale in range(SCALES)]
+        self._filters = make_filters(kernels, resize, backend)
 
     def responses(self, images: np.ndarray) -> list[np.ndarray]:
         """Return [N x 48 x resize**2 float32] for N x resize x resize x 3 uint8 BGR images."""
-        side = self.resize
-        maps = np.empty((len(images), len(self._spectra), 2, side, side), np.float32)
-        for image, out in zip(images, maps):
-            # BT.601 luma, 0..255
-            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float32)
-            mirrored = cv2.copyMakeBorder(grey, 0, side, 0, side, cv2.BORDER_REFLECT)
-            transformed = cv2.dft(mirrored, flags=cv2.DFT_COMPLEX_OUTPUT)
-            for spectrum, pair in zip(self._spectra, out):
-                product = cv2.mulSpectrums(transformed, spectrum, 0)
-                filtered = cv2.idft(product, flags=cv2.DFT_SCALE)
-                pair[0] = filtered[:side, :side, 0]
-                pair[1] = filtered[:side, :side, 1]
-        return [maps.reshape(len(images), -1, side * side)]
+        return in_fixed_batches(images, self.batch, self._filter)
+
+    def _filter(self, images: np.ndarray) -> list[np.ndarray]:
+        # BT.601 luma, 0..255
+        grey = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images])
+        maps = self._filters(grey.astype(np.float32))
+        return [maps.reshape(len(images), -1, self.resize * self.resize)]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Callable
+
+import numpy as np
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import refuse_existing
-from sjft_tools.banks import DEFAULT_RESIZE, make_bank
+from sjft_tools.banks import BACKENDS, DEFAULT_RESIZE, make_bank
 from sjft_tools.banks.bank import Bank
 from sjft_tools.bin_fitting import ChannelRange, GridCounts, all_upper_edges
 from sjft_tools.bins import Bins, BinsInfo
@@ -38,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="reduce larger images to this many pixels square first: for a target and a source of "
         "different resolutions, the lower of the two (default: no reduction)",
     )
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="of the filter bank")
     add_force(parser)
 
 
@@ -45,10 +49,10 @@ def run(args: argparse.Namespace) -> None:
     """Fit the bins and write them."""
     refuse_existing(args.bins_file, args.force)
     target = ImageLmdb(args.target, "target")
-    bank = make_bank(args.bank, args.weights, args.resize, args.resolution)
+    bank = make_bank(args.bank, args.weights, args.resize, args.resolution, args.backend)
     print(
         f"{target.count} images, warped to {bank.resize} x {bank.resize}, centre {bank.crop} x "
-        f"{bank.crop} filtered",
+        f"{bank.crop} filtered by {bank.backend}",
         file=sys.stderr,
     )
     bins = fit(target, bank, args.bins)
@@ -59,12 +63,19 @@ def run(args: argparse.Namespace) -> None:
 def fit(target: ImageLmdb, bank: Bank, bins: int) -> Bins:
     """Return `bins` bins per channel of `bank`, fitted to all images of `target`."""
     span = ChannelRange(sum(layer.channels for layer in bank.layers))
-    for some in batches(target, bank, None, "pass 1 of 2, ranges"):
-        span.add(bank.responses(some.images))
+    _scan(target, bank, span.add, "pass 1 of 2, ranges")
+    span.check_finite()
     grid = GridCounts(span.minimum, span.maximum)
-    for some in batches(target, bank, None, "pass 2 of 2, counts"):
-        grid.add(bank.responses(some.images))
+    _scan(target, bank, grid.add, "pass 2 of 2, counts")
     info = BinsInfo(
         bank.name, bank.resize, bank.weights_checksum, target.fingerprint, bank.resolution
     )
     return Bins(info, all_upper_edges(grid, bins), span.minimum, span.maximum)
+
+
+def _scan(
+    target: ImageLmdb, bank: Bank, add: Callable[[list[np.ndarray]], None], what: str
+) -> None:
+    """Give the responses of all images to `add`, batch by batch, from several threads."""
+    for _ in batches(target, bank, None, lambda images: add(bank.responses(images)), what):
+        pass

@@ -1,0 +1,67 @@
+"""torch, where it is installed, as a bank's backend: on the CPU, or on a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from typing import Any
+
+from sjft.errors import InputError
+
+
+def best_device() -> str | None:
+    """Return "cuda" if torch finds a GPU, "torch" if it can be imported, else None."""
+    try:
+        return "cuda" if import_torch().cuda.is_available() else "torch"
+    except InputError:
+        return None
+
+
+def import_torch() -> Any:
+    """Return the module ``torch``. Raises InputError if it cannot be imported."""
+    try:
+        return importlib.import_module("torch")
+    except (ImportError, OSError) as error:  # OSError: one of its libraries is missing
+        raise InputError(
+            f"torch cannot be imported ({error}): install it, as 'pip install torch' does, or "
+            f"choose another backend"
+        ) from None
+
+
+class TorchBackend:
+    """Runs torch's operations so that rounding depends on neither other images nor threads.
+
+    On the CPU each call keeps to the thread that makes it, for batches run side by side; that is
+    also faster than sharing out each operation. On a GPU TensorFloat-32, which keeps 10 bits, and
+    algorithms that are chosen by trial are ruled out.
+    """
+
+    def __init__(self, backend: str) -> None:
+        """`backend`: "torch" or "cuda". Raises InputError without torch, or without a GPU."""
+        self.torch = import_torch()
+        if backend == "cuda" and not self.torch.cuda.is_available():
+            raise InputError(
+                "the backend cuda needs a GPU and a torch that can use it, and torch finds none: "
+                "expected another --backend, such as torch"
+            )
+        self.device = self.torch.device("cuda" if backend == "cuda" else "cpu")
+        self._threads = self.torch.get_num_threads()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Any]:
+        """A block whose operations run as the class says; gives torch."""
+        torch = self.torch
+        if self.device.type == "cuda":
+            exact = torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            )
+            with torch.inference_mode(), exact:
+                yield torch
+            return
+        torch.set_num_threads(1)
+        try:
+            with torch.inference_mode():
+                yield torch
+        finally:
+            torch.set_num_threads(self._threads)
