@@ -133,6 +133,27 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path):
     assert ImageLmdb(str(tmp_path / "out")).class_names == ["caf\ufffd"]
 
 
+def test_lmdbs_behind_one_another(tmp_path, make_lmdb):
+    first, second = make_lmdb("a", 5), make_lmdb("b", 4, classes=2, seed=1)
+    grey = draw_image(7)[:, :, 0]
+    raw = Datum(channels=1, height=40, width=48, data=grey.tobytes(), label=3)
+    with lmdb.open(str(tmp_path / "c")) as env, env.begin(write=True) as transaction:
+        transaction.put(b"some key", raw.SerializeToString())
+    run_sjft("index", tmp_path / "c")
+    out = tmp_path / "out"
+    run_sjft("convert", "joined", first, second, tmp_path / "c", second, out)
+    stored = [datum.data for _, datum in datums(out)]
+    assert stored[:5] == [datum.data for _, datum in datums(Path(first))]
+    assert stored[5:9] == stored[10:] == [datum.data for _, datum in datums(Path(second))]
+    images = ImageLmdb(str(out))
+    assert images.labels.tolist() == [0, 1, 2, 0, 1, 3, 4, 3, 4, 8, 9, 10, 9, 10]
+    names = [f"class {i}" for i in (0, 1, 2, 0, 1)]
+    assert images.class_names == [*names, "", "", "", "", "class 0", "class 1"]
+    assert (images.image(9) == grey[:, :, None]).all()
+    printed = run_sjft("convert", "joined", first, tmp_path / "no", tmp_path / "x", status=2)
+    assert "sjft convert: error: " in printed and "no" in printed
+
+
 def test_shuffle(tmp_path):
     write_files(tmp_path, {f"{i}.png": encode(draw_image(i), ".png") for i in range(20)})
     (tmp_path / "list.txt").write_text("".join(f"{i}.png {i}\n" for i in range(20)))
@@ -468,7 +489,7 @@ def test_interrupted_in_the_middle(tmp_path, many, number):
 
 
 def test_killed_again_and_again_it_ends_as_the_same_file(tmp_path, many):
-    lines = ["noise.png 0\n", "missing.png 1\n", "a.png 2\n", *["noise.png 3\n"] * 60] * 8
+    lines = ["noise.png 0\n", "missing.png 1\n", "a.png 2\n", *["noise.png 3\n"] * 60] * 6
     many.write_text("".join(lines))
     arguments = ("convert", "list", many, tmp_path / "out", "--on-bad", "skip")
     straight = tmp_path / "straight"
@@ -488,7 +509,7 @@ def test_killed_again_and_again_it_ends_as_the_same_file(tmp_path, many):
         assert process.returncode == -signal.SIGKILL
         size = database.stat().st_size
     assert "read what is there" in going_on
-    assert side_file(tmp_path / "out")["left_out"] == 8
+    assert side_file(tmp_path / "out")["left_out"] == 6
     for name in os.listdir(straight):
         assert (straight / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
 

@@ -21,6 +21,7 @@ from sjft_tools.image_sets import (
     class_folders,
     flowers102,
     imagenet,
+    joined,
     list_file,
     mit67,
     places205,
@@ -33,6 +34,7 @@ from sjft_tools.lmdb_writer import refuse_other_contents
 FORMS = {
     "list": (list_file, "a text file with one 'path label' a line"),
     "folder": (class_folders, "a folder that holds one folder per class"),
+    "joined": (joined, "several image LMDBs, behind one another"),
     "stanford-dogs": (stanford_dogs, "Stanford Dogs as published"),
     "flowers102": (flowers102, "Oxford Flowers 102 as published"),
     "caltech256": (caltech256, "Caltech-256 as published"),

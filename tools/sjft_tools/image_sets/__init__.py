@@ -15,7 +15,8 @@ class Entry(NamedTuple):
 
     `path` is the image's file if `archive` is empty. Otherwise it only names the image, and its
     bytes are the `size` bytes from byte `offset` of the tar `archive`; an `offset` of -1 means the
-    member of a zip, whose name is `path` after that of the zip.
+    member of a zip, whose name is `path` after that of the zip. If `archive` is a folder, it is an
+    image LMDB, and the image its record `offset`.
     """
 
     path: str

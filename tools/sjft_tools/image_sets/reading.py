@@ -8,7 +8,11 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
+import cv2
+
 from sjft.errors import InputError
+from sjft.image_lmdb import ImageLmdb
+from sjft.messages import Datum
 from sjft_tools.image_sets import Entry
 
 # A thousand archives, one per class, are read class by class.
@@ -21,6 +25,8 @@ def read_content(entry: Entry) -> bytes:
         if not entry.archive:
             with open(entry.path, "rb") as stream:
                 return stream.read()
+        if os.path.isdir(entry.archive):
+            return _image_of_record(_opened_lmdb(entry.archive), entry.offset)
         if entry.offset < 0:
             return _opened_zip(entry.archive).read(entry.path[len(entry.archive) + 1 :])
         content = os.pread(_opened_tar(entry.archive).fileno(), entry.size, entry.offset)
@@ -36,6 +42,19 @@ def read_content(entry: Entry) -> bytes:
             f"bytes, got {len(content)}"
         )
     return content
+
+
+def _image_of_record(images: ImageLmdb, position: int) -> bytes:
+    """Return the image file in a record; one that holds pixels becomes a PNG."""
+    datum = Datum.FromString(images.value(position))
+    if datum.encoded:
+        return bytes(datum.data)
+    return bytes(cv2.imencode(".png", images.image(position))[1])
+
+
+@functools.lru_cache(maxsize=_OPEN_AT_ONCE)
+def _opened_lmdb(path: str) -> ImageLmdb:
+    return ImageLmdb(path)
 
 
 @functools.lru_cache(maxsize=_OPEN_AT_ONCE)
