@@ -22,6 +22,7 @@ COMMANDS = {
     "retrieve": "find the nearest source images of every target image",
     "merge": "join what 'sjft retrieve --shard' computed in parts",
     "leaks": "find source images that show a picture of the target's test set",
+    "random-neighbours": "draw source images at random, for the paper's comparisons",
     "gallery": "draw target images beside their neighbours",
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
