@@ -36,6 +36,8 @@ def write_images(
     output = os.path.join(work, OUTPUT)
     left_out = LeftOut(work)
     if not is_same_plan(work, images, storage) or (left_out.positions and not skip_bad):
+        if is_begun(work):
+            print("what is there is of another conversion: starting afresh", file=sys.stderr)
         shutil.rmtree(output, ignore_errors=True)
         left_out.cut(0)
         write_plan(work, images, storage)
