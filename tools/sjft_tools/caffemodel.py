@@ -77,7 +77,7 @@ def check_weights(
         for shape, blob in zip(shapes, blobs[name]):
             if name in convolutions and _is_unrolled(shape, blob):
                 unrolled.append(name)
-            elif not _fits(shape, blob):
+            elif not fits(shape, blob):
                 raise InputError(
                     f"the layer '{name}' has weights of {times(blob_shape(blob))} in {path}, "
                     f"expected {times(shape)} as in {net}"
@@ -109,8 +109,8 @@ def blob_shape(blob: Any) -> Shape:
     return tuple(blob.shape.dim)
 
 
-def _fits(shape: Shape, blob: Any) -> bool:
-    """Whether Caffe copies a BlobProto into a blob of `shape`, as its Blob::ShapeEquals decides."""
+def fits(shape: Shape, blob: Any) -> bool:
+    """Return whether Caffe copies a BlobProto into a blob of `shape`, as Blob::ShapeEquals does."""
     if _is_old(blob):
         return len(shape) <= 4 and (1,) * (4 - len(shape)) + shape == blob_shape(blob)
     return shape == blob_shape(blob)

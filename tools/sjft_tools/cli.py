@@ -23,6 +23,7 @@ COMMANDS = {
     "merge": "join what 'sjft retrieve --shard' computed in parts",
     "leaks": "find source images that show a picture of the target's test set",
     "random-neighbours": "draw source images at random, for the paper's comparisons",
+    "neighbours": "report what is selected at each K_0: images, classes, overlap, distances",
     "gallery": "draw target images beside their neighbours",
     "train": "train a net, to be stopped and resumed at any moment",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
@@ -31,9 +32,11 @@ COMMANDS = {
     "graft": "put the two heads and the joint data layer on any classification net",
     "prototxt": "regenerate the nets and solvers under prototxt/",
     "adapt": "a solver and its net with other data, schedule and snapshots",
+    "models": "list the published weights; what of a weights file a net would load",
     "view": "show a net in netscope with all shapes, or draw it; check what netscope reads",
     "import-original": "turn the text files of the authors' Caffe into LMDBs and files of sjft",
     "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
+    "run": "run an experiment from images to report, in rounds",
     "demo": "run the whole method on embedded data",
 }
 

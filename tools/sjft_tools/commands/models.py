@@ -1,0 +1,92 @@
+"""List the published weights, or check a weights file against a net.
+
+Without arguments: every published model with the links of those who published it. With a net and a
+weights file: which layers would be loaded by name, at which Caffe would end, which would stay
+random, which of the file are not used. Exit status 1 if Caffe would end, or nothing would be
+loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sjft.errors import InputError
+from sjft_tools.caffemodel import read_caffemodel, trained_blobs
+from sjft_tools.commands.view import blob_shape
+from sjft_tools.models.loading import Loading, borrowers, loading
+from sjft_tools.models.published import MODELS, identified, sha1_of
+from sjft_tools.net_files import layers_of, read_net
+from sjft_tools.netscope.view import view
+
+_LISTED = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    parser.add_argument("net", nargs="?", metavar="NET.prototxt", help="the net to load into")
+    parser.add_argument("weights", nargs="?", metavar="WEIGHTS.caffemodel", help="the file")
+    parser.add_argument(
+        "--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="which of the net's layers"
+    )
+    parser.add_argument(
+        "--input",
+        type=blob_shape,
+        action="append",
+        default=[],
+        metavar="BLOB=N,C,H,W",
+        help="shape of a data layer's top, where the net does not tell it; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """List, or check."""
+    if args.net is None:
+        _list()
+        return
+    if args.weights is None:
+        raise InputError(f"expected a weights file beside the net {args.net}")
+    net = read_net(args.net)
+    sha1 = sha1_of(args.weights)
+    blobs = trained_blobs(read_caffemodel(args.weights))
+    params = view(net, args.net, args.phase, dict(args.input)).built.params
+    shared = borrowers(layers_of(net, args.phase))
+    wanted = {name: shapes for name, shapes in params.items() if name not in shared}
+    found = loading(wanted, blobs)
+    print(f"file    {args.weights}: {identified(os.path.basename(args.weights), sha1)}")
+    print(f"        sha1 {sha1}")
+    _report(found, len(wanted))
+    if found.refused or not found.taken:
+        raise SystemExit(1)
+
+
+def _report(found: Loading, count: int) -> None:
+    print(f"loads   {len(found.taken)} of the net's {count} layers with weights")
+    for name, why in found.refused.items():
+        print(f"differs '{name}': {why}; Caffe would end here: rename the layer to train it anew")
+    if found.random:
+        print(f"random  {_some(found.random)}: not in the file, start as the net's fillers say")
+    if found.unused:
+        print(f"unused  {_some(found.unused)}: in the file alone")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    listed = ", ".join(f"'{name}'" for name in names[:_LISTED])
+    return listed + (f" and {more} more" if more > 0 else "")
+
+
+def _list() -> None:
+    lines = []
+    for model in MODELS:
+        facts = {
+            "file": model.caffemodel,
+            "from": model.caffemodel_url,
+            "stated in": model.stated_in,
+            "net": model.net,
+            "sha1": model.sha1 or "not published",
+            "license": model.license or "not stated",
+            "caffe_commit": model.caffe_commit or "not stated",
+        }
+        lines += [model.name, *(f"  {label:<13} {value}" for label, value in facts.items())]
+    print("\n".join(lines))

@@ -1,0 +1,1 @@
+"""Published weights, and what of a weights file a net takes."""
