@@ -1,0 +1,153 @@
+"""The READMEs of the paper's experiments: commands that sjft takes, on files that are there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from string import Template
+
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from conftest import REPO
+from sjft_tools.adapting import adapt
+from sjft_tools.cli import COMMANDS
+from sjft_tools.command import Parser
+
+EXPERIMENTS = ["stanford_dogs", "flowers102", "caltech256", "mit67"]
+#: What a user sets before typing the commands.
+GIVEN = {
+    "ARCHIVES": "archives",
+    "INITIAL": "initial.caffemodel",
+    "ALEXNET": "bvlc_alexnet.caffemodel",
+    "SELECTED": "200000",
+}
+
+
+def shell_lines(experiment: str) -> list[list[str]]:
+    """The words of every command in the README's blocks, variables filled in."""
+    text = (REPO / "prototxt" / experiment / "README.md").read_text(encoding="utf-8")
+    values, lines = dict(GIVEN), []
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = [Template(word).substitute(values) for word in shlex.split(line, comments=True)]
+            if words and all("=" in word for word in words):
+                values.update(word.split("=", 1) for word in words)
+            elif words:
+                lines.append(words)
+    return lines
+
+
+def parsed(words: list[str]) -> Namespace:
+    """The options of a command of sjft, as its own parser takes them."""
+    module = importlib.import_module(f"sjft_tools.commands.{words[1].replace('-', '_')}")
+    parser = Parser(prog=f"sjft {words[1]}")
+    module.add_arguments(parser)
+    return parser.parse_args(words[2:])
+
+
+def lmdbs(net: Path) -> set[str]:
+    """The LMDBs that a net's data layers name."""
+    message = text_format.Parse(net.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
+    params = [
+        json.loads(layer.python_param.param_str)
+        for layer in message.layer
+        if layer.python_param.layer.endswith("DataLayer")
+    ]
+    keys = ("target", "source", "neighbours")
+    return {each[key] for each in params for key in keys if key in each}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_command_is_one_that_sjft_takes(experiment):
+    lines = shell_lines(experiment)
+    assert len(lines) >= 15
+    made: set[str] = set()
+    for words in lines:
+        if words[0] == "mkdir":
+            continue
+        assert words[0] == "sjft" and words[1] in COMMANDS, words
+        options = parsed(words)
+        for word in words[2:]:
+            if word.startswith("prototxt/"):
+                assert (REPO / word).is_file(), word
+            if word.endswith("_lmdb") and word not in made:
+                new = (
+                    getattr(options, "output", None)
+                    if words[1] == "convert"
+                    else getattr(options, "neighbours", None)
+                )
+                made.add(word)
+                assert word == new, f"{word} is not made before {' '.join(words[:2])}"
+    nets = (REPO / "prototxt" / experiment).rglob("*_train_val.prototxt")
+    assert set().union(*(lmdbs(net) for net in nets)) <= made
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_schedules_and_counts_are_the_papers(experiment):
+    classes, test_images, k0 = {
+        "stanford_dogs": (120, 8580, 100),
+        "flowers102": (102, 6149, 300),
+        "caltech256": (256, 14420, 50),
+        "mit67": (67, 1340, 100),
+    }[experiment]
+    folder = REPO / "prototxt" / experiment
+    solver = text_format.Parse(
+        (folder / "joint_solver.prototxt").read_text(), caffe_pb2.SolverParameter()
+    )
+    assert 9000 <= solver.max_iter <= 20000 and 2400 <= solver.stepsize <= 5000
+    assert solver.iter_size == 10 and solver.base_lr == pytest.approx(0.01)
+    for file in folder.rglob("*_solver.prototxt"):
+        each = text_format.Parse(file.read_text(), caffe_pb2.SolverParameter())
+        assert (REPO / each.net).is_file()
+        assert 0 <= each.test_iter[0] * 4 - test_images < 4
+        assert (each.max_iter, each.stepsize) == (solver.max_iter, solver.stepsize)
+    sources = {".": 1000, "places205": 205, "hybrid": 1205}
+    for net in folder.rglob("joint_train_val.prototxt"):
+        message = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
+        outputs = {
+            layer.name: layer.inner_product_param.num_output
+            for layer in message.layer
+            if layer.type == "InnerProduct"
+        }
+        source = sources[str(net.parent.relative_to(folder))]
+        assert outputs == {"fc_target": classes, "fc_source": source}
+        assert json.loads(message.layer[0].python_param.param_str)["k0"] == k0
+
+
+def test_snapshots_are_where_the_commands_look_for_them():
+    """The weights that `sjft evaluate` and `sjft harden` read are those that some solver writes."""
+    for experiment in EXPERIMENTS:
+        prefixes = set()
+        for file in (REPO / "prototxt" / experiment).rglob("*_solver.prototxt"):
+            solver = text_format.Parse(file.read_text(), caffe_pb2.SolverParameter())
+            prefixes.add((f"{solver.snapshot_prefix}_iter_", solver.max_iter))
+        for words in shell_lines(experiment):
+            if words[:2] == ["sjft", "adapt"]:
+                name = (
+                    Path(words[2]).name.replace("_solver.prototxt", "").replace("solver", "joint")
+                )
+                count = int(words[words.index("--max-iter") + 1]) if "--max-iter" in words else 0
+                last = max(most for _, most in prefixes)
+                prefixes.add((f"{words[3]}/snapshots/{name}_iter_", count or last))
+            for word in words:
+                if word.endswith(".caffemodel") and word not in GIVEN.values():
+                    assert word in {f"{p}{most}.caffemodel" for p, most in prefixes}, word
+
+
+def test_rows_of_the_paper_are_adapted_from_the_published_solvers(tmp_path, monkeypatch):
+    """`sjft adapt`, as the README has it, on the real solver; it needs no data for that."""
+    monkeypatch.chdir(REPO)
+    changes = {"neighbours": "data/flowers102/neighbors_all_lmdb", "k0": 1257}
+    folder = str(tmp_path / "all_sources")
+    adapt("prototxt/flowers102/joint_solver.prototxt", folder, changes, force=False)
+    assert "data/flowers102/neighbors_all_lmdb" in lmdbs(
+        tmp_path / "all_sources/train_val.prototxt"
+    )
+    solver = (tmp_path / "all_sources/solver.prototxt").read_text()
+    assert f"{folder}/snapshots/joint" in solver
