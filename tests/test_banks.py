@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,9 +14,10 @@ import pytest
 
 from conftest import draw_image
 from sjft.errors import InputError
+from sjft.images import decode_image
 from sjft_tools.banks import make_bank
 from sjft_tools.banks.alexnet_weights import SHAPES, checksum, read_weights
-from sjft_tools.banks.bank import warp
+from sjft_tools.banks.bank import Bank, warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
 from sjft_tools.pycaffe import import_caffe
 
@@ -54,9 +59,25 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.mark.parametrize("size", [16, 64])
-def test_gabor_responses_equal_direct_filtering(size: int) -> None:
-    bank = make_bank("gabor", resize=size)
+@pytest.fixture(params=["caffe", "torch"])
+def alexnet_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend of the AlexNet bank that runs on a CPU."""
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    return request.param
+
+
+@pytest.fixture(params=["numpy", "torch"])
+def gabor_backend(request: pytest.FixtureRequest) -> str:
+    """Each backend of the Gabor bank that runs on a CPU."""
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    return request.param
+
+
+@pytest.mark.parametrize("size", [9, 16, 64])
+def test_gabor_responses_equal_direct_filtering(size: int, gabor_backend: str) -> None:
+    bank = make_bank("gabor", resize=size, backend=gabor_backend)
     images = np.stack([warp(draw_image(seed), bank) for seed in (1, 2)])
     (found,) = bank.responses(images)
     assert found.shape == (2, 48, size * size)
@@ -105,9 +126,9 @@ def correlate(maps: np.ndarray, kernels: np.ndarray, bias: np.ndarray, stride: i
     return out
 
 
-def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path) -> None:
+def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path, alexnet_backend: str) -> None:
     arrays = random_weights()
-    bank = make_bank("alexnet", save_npz(tmp_path / "w.npz", arrays))
+    bank = make_bank("alexnet", save_npz(tmp_path / "w.npz", arrays), backend=alexnet_backend)
     image = warp(draw_image(4), bank)
     other = warp(draw_image(5), bank)
     conv1_found, conv2_found = (maps.copy() for maps in bank.responses(np.stack([other, image])))
@@ -141,10 +162,126 @@ def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path) -> None:
         scale = np.abs(expected).max()
         assert np.allclose(found[1], expected.reshape(len(expected), -1), atol=1e-5 * scale)
 
-    # An image's responses do not depend on the batch it comes in.
-    alone = bank.responses(image[None])
-    assert (alone[0][0] == conv1_found[1]).all()
-    assert (alone[1][0] == conv2_found[1]).all()
+
+def test_alexnet_backends_agree_on_real_images(shared_data: Path) -> None:
+    pytest.importorskip("torch")
+    weights = str(shared_data / "alexnet_conv12.npz")
+    by_caffe, by_torch = (
+        make_bank("alexnet", weights, backend=backend) for backend in ("caffe", "torch")
+    )
+    files = sorted((shared_data / "target_oxford17_flowers" / "images").iterdir())[::150]
+    images = np.stack(
+        [warp(decode_image(file.read_bytes(), file.name), by_caffe) for file in files]
+    )
+    for one, other in zip(by_caffe.responses(images), by_torch.responses(images)):
+        assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
+
+
+def bank_of(kind: str, tmp_path: Path) -> Bank:
+    """A bank by `kind`, such as "alexnet torch"."""
+    name, backend = kind.split()
+    if backend == "torch":
+        pytest.importorskip("torch")
+    weights = save_npz(tmp_path / "w.npz", random_weights()) if name == "alexnet" else None
+    return make_bank(name, weights, backend=backend)
+
+
+KINDS = ("alexnet caffe", "alexnet torch", "gabor numpy", "gabor torch")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_responses_do_not_depend_on_the_batch_or_on_threads(kind: str, tmp_path: Path) -> None:
+    bank = bank_of(kind, tmp_path)
+    number = bank.batch + 3
+    images = np.stack([warp(draw_image(seed, 60, 70), bank) for seed in range(number)])
+    expected = bank.responses(images)
+    assert [len(layer) for layer in expected] == [number] * len(bank.layers)
+    order = np.random.default_rng(1).permutation(number)
+    parts = [order[:1], order[1:4], order[4:]]
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda part: bank.responses(images[part]), parts * 2))
+    for part, result in zip(parts * 2, results):
+        for layer, found in zip(expected, result):
+            assert (found == layer[part]).all()
+
+
+THREADS = """
+import sys
+import numpy as np
+from sjft_tools.banks import make_bank
+
+name, backend, weights, images, out = sys.argv[1:]
+bank = make_bank(name, weights or None, backend=backend)
+np.savez(out, *bank.responses(np.load(images)))
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_responses_do_not_depend_on_the_threads_of_a_library(kind: str, tmp_path: Path) -> None:
+    bank = bank_of(kind, tmp_path)
+    images = np.stack([warp(draw_image(seed), bank) for seed in range(2)])
+    np.save(tmp_path / "images.npy", images)
+    weights = str(tmp_path / "w.npz") if bank.name == "alexnet" else ""
+    found = []
+    for threads in ("1", "3"):
+        out = str(tmp_path / f"{threads}.npz")
+        arguments = [*kind.split(), weights, str(tmp_path / "images.npy"), out]
+        variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        subprocess.run(
+            [sys.executable, "-c", THREADS, *arguments],
+            env={**os.environ, **dict.fromkeys(variables, threads)},
+            check=True,
+        )
+        with np.load(out) as stored:
+            found.append([stored[name] for name in sorted(stored.files)])
+    for one, other, here in zip(*found, bank.responses(images)):
+        assert (one == other).all()
+        assert (one == here).all()
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    make_bank("gabor", resize=8, backend="torch").responses(np.zeros((1, 8, 8, 3), np.uint8))
+    assert torch.get_num_threads() == before
+
+
+def test_auto_takes_what_can_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = save_npz(tmp_path / "w.npz", random_weights())
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    assert make_bank("alexnet", weights).backend == "caffe"
+    assert make_bank("gabor", resize=100).backend == "numpy"
+    with pytest.raises(InputError, match=r"torch cannot be imported .* choose another backend"):
+        make_bank("alexnet", weights, backend="torch")
+    monkeypatch.undo()
+    assert make_bank("gabor", resize=64).backend == "numpy"
+    pytest.importorskip("torch")
+    monkeypatch.setitem(sys.modules, "caffe", None)
+    assert make_bank("alexnet", weights).backend in ("torch", "cuda")
+    with pytest.raises(InputError, match="pycaffe cannot be imported"):
+        make_bank("alexnet", weights, backend="caffe")
+
+
+def test_backends_that_cannot_be_had_are_refused(tmp_path: Path) -> None:
+    weights = save_npz(tmp_path / "w.npz", random_weights())
+    with pytest.raises(
+        InputError, match="gabor bank has no backend caffe: expected one of auto, n"
+    ):
+        make_bank("gabor", backend="caffe")
+    with pytest.raises(InputError, match="alexnet bank has no backend numpy: expected one of auto"):
+        make_bank("alexnet", weights, backend="numpy")
+
+
+def test_a_missing_gpu_is_refused(tmp_path: Path) -> None:
+    weights = save_npz(tmp_path / "w.npz", random_weights())
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(InputError, match="caffe-gpu needs a Caffe built with CUDA and a GPU, and"):
+        make_bank("alexnet", weights, backend="caffe-gpu")
+    for name, given in (("alexnet", weights), ("gabor", None)):
+        with pytest.raises(InputError, match="cuda needs a GPU and a torch that can use it"):
+            make_bank(name, given, backend="cuda")
 
 
 def write_caffemodel(path: Path, arrays: dict[str, np.ndarray], legacy: bool = False) -> str:

@@ -13,8 +13,6 @@ _BACKENDS_OF = {
     "alexnet": ("caffe", "caffe-gpu", "torch", "cuda"),
     "gabor": ("numpy", "torch", "cuda"),
 }
-#: bank -> the backend that needs no more than sjft itself and Caffe
-_PLAIN = {"alexnet": "caffe", "gabor": "numpy"}
 #: bank -> the size that images are warped to unless the user asks for another
 DEFAULT_RESIZE = {"alexnet": 256, "gabor": 64}
 
@@ -45,7 +43,7 @@ def make_bank(
     elif weights is not None:
         raise InputError(f"the {name} bank has no learnt weights: leave out --weights {weights}")
     if backend == "auto":
-        backend = best_device() or _PLAIN[name]
+        backend = _fastest(name, resize)
     if backend not in _BACKENDS_OF[name]:
         raise InputError(
             f"the {name} bank has no backend {backend}: expected one of auto, "
@@ -63,3 +61,9 @@ def make_bank(
     from sjft_tools.banks.alexnet_caffe import CaffeAlexNetBank
 
     return CaffeAlexNetBank(weights, resize, resolution, backend)
+
+
+def _fastest(name: str, resize: int) -> str:
+    if name == "gabor" and resize <= DEFAULT_RESIZE[name]:
+        return "numpy"  # as fast on so small images, and torch takes seconds to import
+    return best_device() or ("numpy" if name == "gabor" else "caffe")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import sys
 import tempfile
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +58,7 @@ class CaffeAlexNetBank(AlexNetBank):
 
     def _load(self, arrays: dict[str, np.ndarray]) -> None:
         self._caffe = import_caffe()
+        _use_several_threads(self._caffe)
         if self.backend == "caffe-gpu":
             _require_gpu()
             self._choose_mode()
@@ -83,6 +87,18 @@ class CaffeAlexNetBank(AlexNetBank):
                 blobs[layer.name].data.reshape(self.batch, layer.channels, layer.pixels).copy()
                 for layer in self.layers
             ]
+
+
+def _use_several_threads(caffe: Any) -> None:
+    """Have Caffe's OpenBLAS, if that is its BLAS, use two threads at least.
+
+    It divides the convolutions' long sums in one way for one thread and in another way for any
+    greater number, so that responses would depend on it in their last digits.
+    """
+    library = ctypes.CDLL(caffe._caffe.__file__)  # finds what it is linked with, too
+    with contextlib.suppress(AttributeError):
+        if library.openblas_get_num_threads() < 2:
+            library.openblas_set_num_threads(2)
 
 
 def _require_gpu() -> None:

@@ -22,6 +22,8 @@ import numpy as np
 
 from sjft_tools.banks.torch_backend import TorchBackend
 
+_STRETCH = 192
+
 
 class Basis(NamedTuple):
     """What does not depend on the kernels: n x n float32 each, row x or y, column u or v.
@@ -82,10 +84,10 @@ def filtered(images: Any, on: Basis, by: Gains, out: Any) -> None:
     `out`: N x scales x angles x 2 x n x n float32, real and imaginary part. All arrays are numpy's,
     or all torch's on one device.
     """
-    spectrum = (on.analysis @ images @ on.analysis.T)[:, None, None]
+    spectrum = _product(_product(on.analysis, images), on.analysis.T)[:, None, None]
 
     def term(gain: Any, vertical: Any, horizontal: Any) -> Any:
-        return vertical @ (spectrum * gain @ horizontal.T)
+        return _product(vertical, _product(spectrum * gain, horizontal.T))
 
     right = by.even.shape[1] - 1  # the angle of 90 degrees
     even, twisted = term(by.even, on.cos, on.cos), term(by.even_mirrored, on.sin, on.sin)
@@ -99,6 +101,18 @@ def filtered(images: Any, on: Basis, by: Gains, out: Any) -> None:
         out[:, :, -angle, 0] = even[:, :, angle] - twisted[:, :, angle - 1]
         out[:, :, angle, 1] = odd_y[:, :, angle - 1] + odd_x[:, :, angle]
         out[:, :, -angle, 1] = odd_y[:, :, angle - 1] - odd_x[:, :, angle]
+
+
+def _product(left: Any, right: Any) -> Any:
+    """Return the matrix product, its sums taken in stretches that no BLAS divides any further.
+
+    OpenBLAS divides longer ones in one way for one thread and in another way for several.
+    """
+    parts = [
+        left[..., start : start + _STRETCH] @ right[..., start : start + _STRETCH, :]
+        for start in range(0, left.shape[-1], _STRETCH)
+    ]
+    return sum(parts[1:], parts[0])
 
 
 #: N x n x n float32 images -> N x scales x angles x 2 x n x n float32
