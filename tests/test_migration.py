@@ -246,6 +246,13 @@ def test_labels_that_are_read_whole(tmp_path):
             'layer { name: "p" type: "ReLU" bottom: "x" top: "x" }',
             [(["a", "b"], ["x"]), (["x"], ["x"])],
         ),
+        # over its own bottoms, which an Eltwise cannot
+        (
+            'layer { name: "r" type: "Residual" bottom: "a" bottom: "b" top: "a" top: "b" }'
+            'layer { name: "p" type: "ReLU" bottom: "a" top: "a" }'
+            'layer { name: "q" type: "TanH" bottom: "b" top: "z" }',
+            [(["a", "b"], ["r_sum"]), (["r_sum"], ["a"]), (["r_sum"], ["z"])],
+        ),
     ],
 )
 def test_residuals_of_all_kinds(tmp_path, layers, expected):

@@ -112,9 +112,7 @@ def _net_class() -> Any:
             label = field.LABEL_REPEATED if kind.endswith("*") else field.LABEL_OPTIONAL
             message.field.add(name=inner, number=i, type=kinds[kind.rstrip("*")], label=label)
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file) if not hasattr(pool, "AddSerializedFile") else pool.AddSerializedFile(
-        file.SerializeToString()
-    )
+    pool.AddSerializedFile(file.SerializeToString())
     descriptor = pool.FindMessageTypeByName(f"{file.package}.NetParameter")
     if hasattr(message_factory, "GetMessageClass"):
         return message_factory.GetMessageClass(descriptor)

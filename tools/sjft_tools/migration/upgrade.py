@@ -135,11 +135,10 @@ def _without_residuals(layers: list[Message], notes: list[str]) -> list[Message]
                 f"the Residual '{layer['name']}' has {len(bottoms)} bottoms and {len(tops)} tops, "
                 f"expected two of either"
             )
-        if len(tops) == 1:
-            blob = tops[0]
-        else:
-            kept = [top for top in tops if not _is_written(top, rest)]
-            blob = kept[0] if kept else f"{layer['name']}_sum"
+        # An Eltwise cannot write over what it reads, and what is written over later is gone then.
+        free = [top for top in tops if top not in bottoms]
+        kept = free if len(tops) == 1 else [top for top in free if not _is_written(top, rest)]
+        blob = kept[0] if kept else f"{layer['name']}_sum"
         if len(bottoms) == 2:
             head = {key: value for key, value in layer.items() if key not in ("type", "top")}
             result.append(
