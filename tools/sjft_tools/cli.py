@@ -26,6 +26,7 @@ COMMANDS = {
     "neighbours": "report what is selected at each K_0: images, classes, overlap, distances",
     "gallery": "draw target images beside their neighbours",
     "train": "train a net, to be stopped and resumed at any moment",
+    "plot": "draw training curves from logs",
     "evaluate": "measure a trained net's accuracy on an image LMDB",
     "fuse": "average the scores of several models",
     "harden": "give the target images that a trained net finds hard more neighbours",
