@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import sys
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sjft.errors import InputError
 from sjft_tools.bin_fitting import GRID, ChannelRange, GridCounts, all_upper_edges, upper_edges
 from sjft_tools.bins import Bins, BinsInfo, load_bins
-from sjft_tools.histogram import Histogrammer
+from sjft_tools.histogram import Histogrammer, compiled
 
 
 def literal_edges(responses: np.ndarray, bins: int) -> list[Fraction]:
@@ -68,6 +71,18 @@ def fitted_edges(responses: np.ndarray, bins: int) -> np.ndarray:
     grid = GridCounts(span.minimum, span.maximum)
     grid.add(layers)
     return all_upper_edges(grid, bins)[0]
+
+
+@pytest.fixture(params=["compiled", "numpy"], autouse=True)
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each test runs with the compiled counting, and as where there is no numba."""
+    if request.param == "compiled":
+        pytest.importorskip("numba")
+        assert compiled() is not None
+    else:
+        monkeypatch.setitem(sys.modules, "sjft_tools.counting", None)
+        assert compiled() is None
+    return request.param
 
 
 def make_bins(edges: np.ndarray, responses: np.ndarray) -> Bins:
@@ -186,6 +201,32 @@ def test_fitting_does_not_depend_on_the_batches() -> None:
             grid.add([part])
         results.append(all_upper_edges(grid, 10))
     assert (results[0] == results[1]).all()
+
+
+def test_responses_that_are_not_finite_are_refused() -> None:
+    for value in (np.nan, np.inf, -np.inf):
+        values = np.ones((2, 3, 4), np.float32)
+        values[1, 2, 3] = value
+        span = ChannelRange(3)
+        span.add([values])
+        span.add([np.ones((1, 3, 4), np.float32)])
+        with pytest.raises(InputError, match="are NaN or infinite in 1 of its 3 channels"):
+            span.check_finite()
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_any_bins_and_responses_are_counted_as_read(data: st.DataObject) -> None:
+    numbers = st.floats(-4, 4, width=32) | st.sampled_from([0.0, 1.0, 1.0000001, -1.0])
+    fitted = np.float32(data.draw(st.lists(numbers, min_size=1, max_size=60)))
+    seen = np.float32(data.draw(st.lists(numbers, min_size=1, max_size=60)))
+    edges = fitted_edges(fitted, data.draw(st.integers(2, 300)))
+    found = Histogrammer(make_bins(edges, fitted)).counts([seen.reshape(1, 1, -1)])
+    low, high = float(fitted.min()), float(fitted.max())
+    expected = [literal_bin(float(value), edges.tolist(), low, high) for value in seen]
+    assert found[0].tolist() == np.bincount(expected, minlength=len(edges)).tolist()
 
 
 def test_file_round_trip_and_refusals(tmp_path: Path) -> None:

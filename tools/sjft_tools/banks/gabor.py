@@ -101,5 +101,7 @@ class GaborBank:
     def _filter(self, images: np.ndarray) -> list[np.ndarray]:
         # BT.601 luma, 0..255
         grey = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images])
-        maps = self._filters(grey.astype(np.float32))
+        # No response depends on the brightness; so a plain image's are zero and no rounding errors.
+        grey = grey.astype(np.float32)
+        maps = self._filters(grey - grey[:, :1, :1])
         return [maps.reshape(len(images), -1, self.resize * self.resize)]
