@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
@@ -11,6 +10,7 @@ from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.atomic import new_file, refuse_existing
 from sjft_tools.command import add_force, integer_at_least, progress
 from sjft_tools.gallery import choose_targets, draw_gallery, gallery_row, ordinal
+from sjft_tools.recorded_paths import recorded_path
 
 _RANKS = (1, 10, 20, 30, 40)
 _MOST_TARGETS = 200  # a picture of 32,000 pixels; few viewers open a larger one
@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
     if not args.output.lower().endswith(".png"):
         raise InputError(f"the output {args.output} must end in .png")
     neighbours = NeighbourLmdb(args.neighbours)
-    target = ImageLmdb(_images_path(neighbours, "target", args.target), "target")
-    source = ImageLmdb(_images_path(neighbours, "source", args.source), "source")
+    target = ImageLmdb(recorded_path(neighbours, "target", args.target), "target")
+    source = ImageLmdb(recorded_path(neighbours, "source", args.source), "source")
     neighbours.check_matches(target, source)
     ranks = args.ranks or [rank for rank in _RANKS if rank <= neighbours.k]
     if max(ranks) > neighbours.k:
@@ -82,16 +82,3 @@ def run(args: argparse.Namespace) -> None:
     with new_file(args.output, args.force) as partial:
         draw_gallery(rows, header, partial)
     print(f"drew {len(rows)} target images and {len(ranks)} neighbours of each: {args.output}")
-
-
-def _images_path(neighbours: NeighbourLmdb, role: str, given: str | None) -> str:
-    """Return the path of the target or source LMDB: as given, or as 'sjft retrieve' recorded it."""
-    if given is not None:
-        return given
-    recorded = str(neighbours.info.get(f"{role}_path", ""))
-    if not os.path.isdir(recorded):
-        raise InputError(
-            f"the {role} LMDB is not at '{recorded}', where {neighbours.path} says it was (seen "
-            f"from the folder in which 'sjft retrieve' ran): name it by --{role}"
-        )
-    return recorded

@@ -1,0 +1,1 @@
+"""`sjft neighbours`: what a neighbour LMDB would select for training, and how far away it is."""
