@@ -41,7 +41,7 @@ unit: caffe
 	$(ENV) pytest
 
 prototxt: caffe  ## regenerate the nets under prototxt/
-	$(ENV) sjft prototxt
+	$(ENV) sjft prototxt --force
 
 clean:  ## remove what was built in this checkout (the cached Caffe and data/ stay)
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -322,8 +322,8 @@ def test_weights_of_the_original_load_and_compute_the_same(data_folder, name):
 def test_what_the_net_says_of_its_images_is_kept(data_folder):
     output = graft("alexnet", ALEXNET_LIKE, "--force")
     assert (
-        "NET subtracts the image in mean.binaryproto: the mean 104, 117, 123 (B, G, R) stands for "
-        "it; --mean gives another" in output
+        "NET subtracts the image in mean.binaryproto, which is not there: the mean 104, 117, 123 "
+        "(B, G, R) stands for it; --mean gives another" in output
     )
     assert "images of 40 x 40" in output
     net = read_net(data_folder / "nets/alexnet/joint_train_val.prototxt")
@@ -339,6 +339,21 @@ def test_what_the_net_says_of_its_images_is_kept(data_folder):
     data = json.loads(net.layer[0].python_param.param_str)
     assert (data["mean"], data["mirror"]) == ([1, 2, 3], False)
     assert "debug" not in [layer.name for layer in net.layer]
+
+
+def test_a_mean_image_becomes_the_mean_of_its_colours(data_folder):
+    text = ALEXNET_LIKE.replace("mean.binaryproto", "there.binaryproto")
+    image = np.stack([np.full((4, 5), value) for value in (99.0, 111.5, 120)])
+    image[:, 0] += 1
+    blob = caffe_pb2.BlobProto(num=1, channels=3, height=4, width=5, data=image.ravel())
+    Path("there.binaryproto").write_bytes(blob.SerializeToString())
+    output = graft("mean", text)
+    assert "its mean, 99.25, 111.75, 120.25 (B, G, R), stands for it" in output
+    net = read_net(data_folder / "nets/mean/target_only_train_val.prototxt")
+    assert json.loads(net.layer[0].python_param.param_str)["mean"] == [99.25, 111.75, 120.25]
+    Path("there.binaryproto").write_bytes(b"no mean")
+    with pytest.raises(InputError, match="is not a mean image of three colours: give --mean"):
+        graft("mean", text, "--force")
 
 
 def test_auxiliary_heads_serve_training_with_their_weight(data_folder):
@@ -441,6 +456,13 @@ def test_nets_that_cannot_be_grafted(data_folder, text, message):
 def test_a_joint_net_is_not_grafted_again(data_folder):
     text = (REPO / "prototxt/demo/joint_train_val.prototxt").read_text()
     with pytest.raises(InputError, match="has two heads and the joint loss already"):
+        graft("bad", text)
+
+
+def test_several_classifiers_need_losses(data_folder):
+    text = (REPO / "prototxt/nets/squeezenet/sjft_deploy_both.prototxt").read_text()
+    message = r"has 2 classifiers \(fc_target, fc_source\) and no losses"
+    with pytest.raises(InputError, match=message):
         graft("bad", text)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from sjft.errors import InputError
@@ -85,9 +84,7 @@ def run(args: argparse.Namespace) -> None:
         )
     net = read_original(args.net)
     heads = find_heads(net)
-    images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop)
-    if args.mean is not None:
-        images = replace(images, mean=tuple(args.mean), remarks=[])
+    images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop, args.mean)
     paths = data_paths(args)
     larger = 256 if 128 <= images.crop <= 256 else -(-images.crop * 8 // 7)
     task = Task(

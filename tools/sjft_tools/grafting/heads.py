@@ -47,6 +47,12 @@ def find_heads(net: Original) -> list[Head]:
         heads.setdefault(head.at, head)
     if not heads:
         raise InputError(f"{net.path} {_NO_CLASSIFIER}")
+    if len(heads) > 1 and not net.trains:
+        names = ", ".join(head.classifier.name for head in heads.values())
+        raise InputError(
+            f"{net.path} has {len(heads)} classifiers ({names}) and no losses whose weights tell "
+            f"the main one: expected one classifier, or a train_val net"
+        )
     return sorted(heads.values(), key=lambda head: (head.weight, head.at))
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
 
 from sjft.errors import InputError
 from sjft_tools.grafting.original import Original
+from sjft_tools.net_files import caffe_messages
 
 DEFAULT_MEAN = (104.0, 117.0, 123.0)
 
@@ -26,11 +32,16 @@ class Images:
     remarks: list[str]
 
 
-def find_images(net: Original, needed: set[str], crop: int | None) -> Images:
+def find_images(
+    net: Original,
+    needed: set[str],
+    crop: int | None,
+    given_mean: tuple[float, float, float] | None = None,
+) -> Images:
     """Return how the images come in: `needed` are the blobs that the classifiers depend on.
 
-    `crop` overrides what the net says. Raises InputError if they are not square colour images in
-    one blob, or if their size cannot be told.
+    `crop` and `given_mean` (B, G, R) override what the net says. Raises InputError if they are not
+    square colour images in one blob, or if their size cannot be told.
     """
     sources = {top: layer for layer in net.layers if is_source(layer) for top in layer.tops}
     blobs = sorted((set(sources) | set(net.inputs)) & needed)
@@ -53,7 +64,7 @@ def find_images(net: Original, needed: set[str], crop: int | None) -> Images:
         raise InputError(f"{net.path} does not say how large its images are: give --crop")
     if transform.get("force_gray"):
         raise InputError(f"{net.path} takes grey images, expected one that takes colour images")
-    mean, remarks = _mean(transform)
+    mean, remarks = (given_mean, []) if given_mean else _mean(transform)
     return Images(
         blob,
         size,
@@ -92,9 +103,30 @@ def _mean(transform: dict[str, Any]) -> tuple[tuple[float, float, float], list[s
     if len(values) in (1, 3):
         blue, green, red = (values * 3)[:3]
         return (blue, green, red), []
-    words = ", ".join(f"{value:g}" for value in DEFAULT_MEAN)
-    if "mean_file" in transform:
-        why = f"NET subtracts the image in {transform['mean_file']}"
-    else:
-        why = "NET does not say what it subtracts"
-    return DEFAULT_MEAN, [f"{why}: the mean {words} (B, G, R) stands for it; --mean gives another"]
+    file = transform.get("mean_file")
+    if file is not None and os.path.isfile(file):
+        mean = _mean_of_image(file)
+        return mean, [f"NET subtracts the image in {file}: its mean, {_words(mean)}, stands for it"]
+    why = f"NET subtracts the image in {file}, which is not there" if file else _SILENT
+    return DEFAULT_MEAN, [f"{why}: the mean {_words(DEFAULT_MEAN)} stands for it; {_ANOTHER}"]
+
+
+_SILENT = "NET does not say what it subtracts"
+_ANOTHER = "--mean gives another"
+
+
+def _words(mean: tuple[float, float, float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in mean) + " (B, G, R)"
+
+
+def _mean_of_image(path: str) -> tuple[float, float, float]:
+    """The mean of each colour of a mean image, a binaryproto of 3 x H x W values."""
+    blob = caffe_messages().BlobProto()
+    try:
+        blob.ParseFromString(Path(path).read_bytes())
+    except (OSError, DecodeError):
+        blob.Clear()
+    if not len(blob.data) or len(blob.data) % 3:
+        raise InputError(f"{path} is not a mean image of three colours: give --mean")
+    blue, green, red = np.array(blob.data, np.float64).reshape(3, -1).mean(axis=1).tolist()
+    return blue, green, red
