@@ -95,6 +95,13 @@ def read_form(form: str, folder: Path, *options: object) -> ImageSet:
     return convert.FORMS[form][0].read(args, str(folder / "scratch"))
 
 
+def convert_form(form: str, folder: Path, out: Path, *options: object) -> None:
+    """Convert in this process."""
+    parser = Parser()
+    convert.add_arguments(parser)
+    convert.run(parser.parse_args([form, str(folder), str(out), *map(str, options)]))
+
+
 def record_count(path: Path) -> int:
     """The records as py-lmdb alone counts them."""
     with lmdb.open(str(path), readonly=True, lock=False) as env:

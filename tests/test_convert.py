@@ -290,6 +290,22 @@ def test_a_bad_image_ends_the_run_and_is_named(tmp_path, content):
     assert not (tmp_path / "out").exists() and not debris(tmp_path)
 
 
+def test_a_gif_under_another_name_is_stored_without_loss(tmp_path):
+    done, gif = (
+        cv2.imencode(".gif", np.full((9, 9, 3), 255, np.uint8))
+        if cv2.haveImageWriter("x.gif")
+        else (False, None)
+    )
+    if not done:
+        pytest.skip("this OpenCV writes no GIF")
+    write_files(tmp_path, {"a.jpg": gif.tobytes()})
+    (tmp_path / "list.txt").write_text("a.jpg 0\n")
+    run_sjft("convert", "list", tmp_path / "list.txt", tmp_path / "out")
+    assert datums(tmp_path / "out")[0][1].data.startswith(b"\x89PNG")
+    decoded = decode_image(gif.tobytes(), "x")
+    np.testing.assert_array_equal(ImageLmdb(str(tmp_path / "out")).image(0), decoded)
+
+
 def test_bad_images_are_skipped_and_counted(tmp_path):
     write_files(tmp_path, {f"{name}.jpg": content for name, content in BAD_FILES.items()})
     write_files(tmp_path, {"ok.jpg": encode(draw_image(1))})
@@ -465,14 +481,19 @@ def wait_for(path: Path) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("whom", ["process", "group"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_interrupted_in_the_middle(tmp_path, many, number):
+def test_interrupted_in_the_middle(tmp_path, many, number, whom):
     out = tmp_path / "out"
-    process = start("convert", "list", many, out)
+    process = start("convert", "list", many, out, "--workers", 2, start_new_session=True)
     wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
     time.sleep(random.uniform(0.0, 0.5))
-    process.send_signal(number)
+    (os.killpg if whom == "group" else os.kill)(process.pid, number)
     printed = process.communicate(timeout=60)[1]
+    with pytest.raises(ProcessLookupError):  # the workers have gone, too
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
     assert not out.exists()
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL

@@ -22,6 +22,7 @@ _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
+_ZIP = b"PK"
 _BLOCK = 1 << 20
 _TRIED = 50
 
@@ -73,7 +74,7 @@ def files_in(path: str, scratch: str, nested: bool = False) -> Files:
     """
     if os.path.isdir(path):
         found = _in_folder(path, nested)
-    elif zipfile.is_zipfile(path):
+    elif _magic(path).startswith(_ZIP):
         found = _in_zip(path)
     else:
         found = _in_tar(_plain_tar(path, scratch), path, nested)
@@ -99,10 +100,13 @@ def _in_folder(folder: str, nested: bool) -> Iterator[tuple[str, Place]]:
 
 
 def _in_zip(path: str) -> Iterator[tuple[str, Place]]:
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if not member.is_dir():
-                yield member.filename, Place(path, -1, member.file_size)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if not member.is_dir():
+                    yield member.filename, Place(path, -1, member.file_size)
+    except zipfile.BadZipFile as error:
+        raise _damaged(path, error) from None
 
 
 def _in_tar(path: str, shown: str, nested: bool, start: int = 0) -> Iterator[tuple[str, Place]]:
@@ -130,10 +134,17 @@ def _in_tar(path: str, shown: str, nested: bool, start: int = 0) -> Iterator[tup
                     member = archive.next()
         except tarfile.TarError as error:
             if seen:
-                raise InputError(
-                    f"the archive {shown} is truncated or damaged ({error}): get it again"
-                ) from None
+                raise _damaged(shown, error) from None
             raise InputError(f"{shown} is no archive: {_beginning(path, start)}") from None
+
+
+def _magic(path: str) -> bytes:
+    with open(path, "rb") as stream:
+        return stream.read(6)
+
+
+def _damaged(archive: str, error: Exception) -> InputError:
+    return InputError(f"the archive {archive} is truncated or damaged ({error}): get it again")
 
 
 def _beginning(path: str, start: int = 0) -> str:
@@ -144,8 +155,7 @@ def _beginning(path: str, start: int = 0) -> str:
 
 def _plain_tar(path: str, scratch: str) -> str:
     """Return `path` if it is not compressed, or else the name of its plain copy in `scratch`."""
-    with open(path, "rb") as stream:
-        magic = stream.read(6)
+    magic = _magic(path)
     openers = [opener for begin, opener in _COMPRESSIONS.items() if magic.startswith(begin)]
     if not openers:
         return path
@@ -170,6 +180,4 @@ def _decompress(source: BinaryIO, path: str, target: str) -> None:
             for block in blocks:
                 stream.write(block)
         except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError) as error:
-            raise InputError(
-                f"the archive {path} is truncated or damaged ({error}): get it again"
-            ) from None
+            raise _damaged(path, error) from None
