@@ -20,6 +20,7 @@ from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.leaks import images
 from sjft_tools.leaks.search import Pair, TestImages, find_pairs
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
+from test_formats import keys_in_tables
 
 THRESHOLD = 0.85  # the command's default
 TESTS, OTHERS = 8, 60
@@ -183,6 +184,7 @@ def test_the_command(tests_lmdb, leaky, tmp_path):
     lines = out.read_text().splitlines()
     assert lines[1].startswith("0000000007  # the pixels of record 3 (key 0000000003) of ")
     content = json.loads(table.read_text())
+    assert {*content, *content["pairs"][0]} == keys_in_tables("Leaks file")
     assert content["unreadable_source"] == [20] and content["unreadable_test"] == []
     assert content["leaked_test_images"] == 2 and content["leaking_source_images"] == 3
     shown = [(p["kind"], p["test"], p["source"], p["mirrored"]) for p in content["pairs"]]

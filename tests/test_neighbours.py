@@ -21,6 +21,7 @@ from sjft_tools.levels_writer import write_levels
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
 from sjft_tools.neighbour_report.counting import QUANTILES, least_k0, random_union
 from sjft_tools.neighbour_report.report import advice
+from test_formats import keys_in_tables
 
 TARGETS, SOURCES, K, CLASSES = 30, 400, 60, 7
 
@@ -88,6 +89,7 @@ def test_counts_equal_plain_counting(world, tmp_path):
     for part in content["k0"]:
         uses = plain_uses(world, np.full(TARGETS, part["k0"]))
         assert_counts(part, uses, world.source.labels, 12)
+    assert {*content, *content["k0"][0]} == keys_in_tables("Neighbour report")
     for k0, images in content["selected"]:
         assert images == len(plain_uses(world, np.full(TARGETS, k0)))
     assert content["selected"][-1][0] == content["most_k0"] == K
