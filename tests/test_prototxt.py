@@ -1,99 +1,22 @@
-"""The command `sjft prototxt`, and whether the files under prototxt/ open in netscope."""
+"""The command `sjft prototxt`, and the text of the files under prototxt/."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from conftest import REPO, run_sjft
 from sjft_tools.nets.published import published_files
-from sjft_tools.nets.text import Word, net_text, quoted, scalar
+from sjft_tools.nets.text import Word, quoted, scalar
+from sjft_tools.netscope.grammar import read_fields
+from sjft_tools.netscope.rules import netscope_problems
 
 NETS = sorted(name for name in published_files() if not name.endswith("solver.prototxt"))
-
-# netscope's grammar is narrower than protobuf's: JSON's escapes only, a digit before the point, one
-# string per field.
-TOKEN = re.compile(
-    r"""\s*(?:\#[^\n]*\s*)*(?:
-      (?P<string>'(?:[^'\\\n\t]|\\["'\\/bfnrt]|\\u[0-9a-fA-F]{4})*'
-               | "(?:[^"\\\n\t]|\\["'\\/bfnrt]|\\u[0-9a-fA-F]{4})*")
-    | (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))
-    | (?P<key>[A-Za-z0-9_-]+)
-    | (?P<sign>[:{}])
-    )""",
-    re.VERBOSE,
-)
-
-
-def parse(text: str) -> list[tuple[str, Any]]:
-    """Fields in order, as netscope's grammar reads them; raises ValueError where it would fail."""
-    tokens, position = [], 0
-    text = text.rstrip()
-    while position < len(text):
-        match = TOKEN.match(text, position)
-        if not match:
-            raise ValueError(f"netscope cannot read {text[position : position + 40]!r}")
-        tokens.append((match.lastgroup, match.group(match.lastgroup or 0)))
-        position = match.end()
-    tokens.append(("sign", "}"))
-    fields, end = parse_fields(tokens, 0)
-    assert end == len(tokens)
-    return fields
-
-
-def parse_fields(tokens: list[tuple[Any, str]], at: int) -> tuple[list[tuple[str, Any]], int]:
-    fields: list[tuple[str, Any]] = []
-    while tokens[at] != ("sign", "}"):
-        kind, key = tokens[at]
-        if kind != "key":
-            raise ValueError(f"expected a field's name, got {key!r}")
-        colon = tokens[at + 1] == ("sign", ":")
-        at += 1 + colon
-        value: Any
-        if tokens[at] == ("sign", "{"):
-            value, at = parse_fields(tokens, at + 1)
-        elif colon and tokens[at][0] != "sign":
-            value, at = tokens[at][1].strip("'\""), at + 1
-        else:
-            raise ValueError(f"expected a value of {key}, got {tokens[at][1]!r}")
-        fields.append((key, value))
-    return fields, at + 1
-
-
-def netscope_problems(text: str) -> list[str]:
-    """Why netscope would show the net wrongly or not at all."""
-    layers = [value for key, value in parse(text) if key == "layer"]
-    problems, names, writers = [], set(), {}
-    for layer in layers:
-        name = dict(layer)["name"]
-        bottoms = [value for key, value in layer if key == "bottom"]
-        tops = [value for key, value in layer if key == "top"]
-        includes = [dict(value) for key, value in layer if key == "include"]
-        if len(includes) > 1 or any(list(include) != ["phase"] for include in includes):
-            problems.append(f"{name}: more than one include, or one without a phase alone")
-        if includes and includes[0]["phase"] != "TRAIN":
-            continue
-        if name in names:
-            problems.append(f"{name}: two layers of this name in TRAIN")
-        names.add(name)
-        for top in tops:
-            if tops != bottoms and writers.setdefault(top, name) != name:
-                problems.append(f"{top}: written by {writers[top]} and {name}")
-    return problems
 
 
 def test_published_files_are_as_generated():
     assert "80 files" in run_sjft("prototxt", "--check", cwd=REPO)
-
-
-@pytest.mark.parametrize("name", NETS)
-def test_nets_open_in_netscope(name):
-    text = (REPO / "prototxt" / name).read_text(encoding="utf-8")
-    assert netscope_problems(text) == []
-    assert len(parse(text)) > 40
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -106,32 +29,6 @@ def test_files_look_written_by_hand(name):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ('layer { name: "a" "b" }', "expected a field's name"),
-        ("a: .5", "cannot read"),
-        ("a: 1.", "cannot read"),
-        (r"a: '\x41'", "cannot read"),
-        ("a: 1; b: 2", "cannot read"),
-    ],
-)
-def test_this_reader_refuses_what_netscope_refuses(text, reason):
-    with pytest.raises(ValueError, match=reason):
-        parse(text)
-
-
-def test_this_reader_sees_two_writers_of_a_blob():
-    layer = {"type": "Python", "top": "data", "include": {"phase": Word("TRAIN")}}
-    text = net_text("n", "h", [{"name": "a", **layer}, {"name": "b", **layer}])
-    assert netscope_problems(text) == ["data: written by a and b"]
-    other = {**layer, "include": {"phase": Word("TEST")}}
-    assert (
-        netscope_problems(net_text("n", "h", [{"name": "a", **layer}, {"name": "a", **other}]))
-        == []
-    )
-
-
-@pytest.mark.parametrize(
     "text", ['{"a": 1}', "it's", "both ' and \"", "back\\slash", "two\nlines", "Ü"]
 )
 def test_strings_read_back_in_caffe_and_netscope(text):
@@ -139,7 +36,7 @@ def test_strings_read_back_in_caffe_and_netscope(text):
     text_format = pytest.importorskip("google.protobuf.text_format")
     text_format.Parse(f"name: {quoted(text)}", message)
     assert message.name == text
-    assert len(parse(f"name: {quoted(text)}")) == 1
+    assert len(read_fields(f"name: {quoted(text)}")) == 1
 
 
 def test_scalars():
