@@ -32,6 +32,7 @@ CANNOT = 77  # exit status where the machine gives no right to do it
 #: What is about the offline commands and their files, not about what Caffe loads. Every other test
 #: file runs inside Debian 11, new ones included.
 OFFLINE = {
+    *("fuse", "harden", "multi_crop", "plot"),
     *("atomic", "banks", "bins", "caffe_install", "check", "cli", "convert", "debian11", "demo"),
     *("demo_images", "distance", "evaluate", "formats", "gallery", "index", "nets", "prototxt"),
     "retrieve",

@@ -201,12 +201,12 @@ def test_curves_of_two_runs(tmp_path):
     expected = [(0, 2), (2, 2), (2, 0)]  # dashed and solid: accuracy, target_loss, loss
     assert len(panels) == len(expected)
     for panel, (dashed, solid) in zip(panels, expected):
-        styles = [path.get("style", "") for path in panel.iter(f"{space}path")]
-        curves = [s for s in styles if re.search(r"stroke: #(1f77b4|ff7f0e)", s)]
+        styles = [path.get("style", "").replace(" ", "") for path in panel.iter(f"{space}path")]
+        curves = [s for s in styles if re.search(r"stroke:#(1f77b4|ff7f0e)", s)]
         assert sum("dasharray" in s for s in curves) == dashed
         assert sum("dasharray" not in s for s in curves) == solid
         for colour in ("#1f77b4", "#ff7f0e"):
-            assert sum(f"stroke: {colour}" in s for s in curves) == (dashed + solid) / 2
+            assert sum(f"stroke:{colour}" in s for s in curves) == (dashed + solid) / 2
     picture = cv2.imread(outs[1])
     assert picture is not None and (picture < 128).any(axis=2).sum() > 2000
     with open(outs[2], newline="") as file:

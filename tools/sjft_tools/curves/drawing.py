@@ -50,16 +50,17 @@ def draw_curves(runs: Sequence[Run], shown: Sequence[str], window: int | None, p
     columns = min(2, len(shown))
     rows = math.ceil(len(shown) / columns)
     all_series = [run.series() for run in runs]
-    handles = _legend_handles(runs, all_series)
-    in_row = min(len(handles), 2 * columns + 1)
-    legend = _LEGEND * math.ceil(len(handles) / in_row) + 10
+    nets = sorted({key.net for found in all_series for key in found if key.phase == TEST})
+    entries = 1 + len(nets) + (len(runs) if len(runs) > 1 else 0)
+    in_row = min(entries, 2 * columns + 1)
+    legend = _LEGEND * math.ceil(entries / in_row) + 10
     height = rows * _PANEL[1] + legend
     figure = new_figure(columns * _PANEL[0], height)
     for place, quantity in enumerate(shown):
         axes = figure.add_subplot(rows, columns, place + 1)
         _draw_panel(axes, quantity, all_series, window)
     figure.legend(
-        handles=handles,
+        handles=_legend_handles(runs, nets),
         loc="upper center",
         bbox_to_anchor=(0.5, 1 - 6 / height),
         ncol=in_row,
@@ -105,11 +106,10 @@ def _draw_panel(
     axes.tick_params(labelsize=8)
 
 
-def _legend_handles(runs: Sequence[Run], all_series: Sequence[dict[Key, Series]]) -> list[Any]:
+def _legend_handles(runs: Sequence[Run], nets: Sequence[int]) -> list[Any]:
     """Return what says which colour is which run, and which style is which phase."""
     from matplotlib.lines import Line2D
 
-    nets = sorted({key.net for found in all_series for key in found if key.phase == TEST})
     grey = "0.3" if len(runs) > 1 else "C0"
     handles = [Line2D([], [], color=grey, linestyle="--", label="training")]
     for net in nets:

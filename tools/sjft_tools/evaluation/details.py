@@ -66,8 +66,7 @@ def _draw_confusion(path: str, confusion: np.ndarray, names: list[str]) -> None:
         axes.set_xticklabels(words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)))
         axes.set_yticklabels(words, fontsize=7)
-    figure.tight_layout()
-    figure.savefig(path, format="png")
+    figure.savefig(path, format="png", bbox_inches="tight")
 
 
 def _draw_mistakes(
