@@ -39,6 +39,8 @@ setup(
         "numba": ["numba>=0.57"],
         # another engine for the AlexNet bank and for matching, on the CPU or a GPU
         "torch": ["torch>=2.1"],
+        # sjft run
+        "run": ["pyyaml", "matplotlib"],
         # sjft retrieve on a cluster
         "dask": ["distributed>=2023.5"],
         "demo": ["scikit-learn", "matplotlib"],

@@ -39,12 +39,13 @@ def test_data_and_schedule_are_replaced_and_the_rest_is_not(tmp_path: Path) -> N
     output = adapt(
         *("joint_solver.prototxt", folder, *data, "--levels", "l.json", "--k0", 7, "--seed", 5),
         *("--base-lr", 0.003, "--stepsize", 20, "--max-iter", 30, "--snapshot", 10),
+        *("--snapshot-name", "first"),
     )
     assert f"wrote {folder}/solver.prototxt and {folder}/train_val.prototxt" in output
     original = read(REPO / "prototxt/demo/joint_solver.prototxt", caffe_pb2.SolverParameter())
     found = read(folder / "solver.prototxt", caffe_pb2.SolverParameter())
     original.net = f"{folder}/train_val.prototxt"
-    original.snapshot_prefix = f"{folder}/snapshots/joint"
+    original.snapshot_prefix = f"{folder}/snapshots/first"
     original.test_iter[0] = 3  # 120 images in batches of 50
     original.base_lr, original.stepsize, original.max_iter, original.snapshot = 0.003, 20, 30, 10
     original.random_seed = 5
@@ -75,6 +76,7 @@ def test_the_train_and_test_layer_of_one_kind_are_told_apart(tmp_path: Path) -> 
         ("target_only_solver.prototxt", ("--levels", "l"), "takes 'levels': expected a net with"),
         ("joint_solver.prototxt", ("--target-test", "none"), "the target LMDB none does not exist"),
         ("joint_solver.prototxt", ("--base-lr", "0"), "expected a number > 0, got '0'"),
+        ("joint_solver.prototxt", ("--snapshot-name", "a/b"), "expected the name of a file, got"),
         ("joint_train_val.prototxt", (), 'has no field named "name"'),
     ],
 )

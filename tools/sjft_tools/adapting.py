@@ -31,7 +31,7 @@ JOINT = {
 TARGET_TRAIN = {"target": "target", "seed": "seed"}
 TARGET_TEST = {"target_test": "target"}
 
-#: What of a solver can be replaced: option -> field.
+#: What of a solver can be replaced besides the name of its snapshots: option -> field.
 SCHEDULE = {
     "base_lr": "base_lr",
     "stepsize": "stepsize",
@@ -48,9 +48,10 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
     """Write solver.prototxt, train_val.prototxt and the folder snapshots/ into `folder`.
 
     `changes`: option -> value, of the options that JOINT, TARGET_TRAIN, TARGET_TEST and SCHEDULE
-    name; what is not in it stays as it is. With another test set, test_iter becomes the number of
-    batches that hold its images. Raises InputError if a file cannot be read, if nothing in the
-    net takes one of the changes, or if `folder` holds a solver and `force` is not set.
+    name, and "snapshot_name"; what is not in it stays as it is. With another test set, test_iter
+    becomes the number of batches that hold its images. Raises InputError if a file cannot be read,
+    if nothing in the net takes one of the changes, or if `folder` holds a solver and `force` is not
+    set.
     """
     import_caffe()
     from caffe.proto import caffe_pb2
@@ -61,7 +62,7 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
     net_path = solver.net
     net = _read(net_path, caffe_pb2.NetParameter())
     taken = _change_layers(net, net_path, changes)
-    taken |= _change_schedule(solver, solver_path, changes)
+    taken |= _change_schedule(solver, solver_path, changes) | {"snapshot_name"}
     for option in changes:
         if option not in taken:
             raise InputError(
@@ -71,7 +72,7 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
     if "target_test" in changes:
         _cover_test_set(solver, net, net_path, changes["target_test"])
     solver.net = os.path.join(folder, NET_FILE)
-    name = os.path.basename(solver.snapshot_prefix) or "net"
+    name = changes.get("snapshot_name") or os.path.basename(solver.snapshot_prefix) or "net"
     solver.snapshot_prefix = os.path.join(folder, SNAPSHOTS, name)
     os.makedirs(os.path.join(folder, SNAPSHOTS), exist_ok=True)
     header = f"# {{}} {solver_path} with other values, written by `sjft adapt`.\n"

@@ -35,6 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base-lr", type=_rate, metavar="X", help="learning rate at the start")
     parser.add_argument("--stepsize", type=some, metavar="N", help="iterations until it falls")
     parser.add_argument("--snapshot", type=some, metavar="N", help="iterations between snapshots")
+    parser.add_argument(
+        "--snapshot-name",
+        type=_name,
+        metavar="NAME",
+        help="what the names of snapshots begin with (default: as the solver has it)",
+    )
     parser.add_argument("--test-interval", type=some, metavar="N", help="iterations between tests")
     parser.add_argument("--seed", type=some, metavar="N", help="of weights and batches")
     add_force(parser)
@@ -48,6 +54,12 @@ def _rate(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
     return value
+
+
+def _name(text: str) -> str:
+    if not text or os.path.basename(text) != text:
+        raise argparse.ArgumentTypeError(f"expected the name of a file, got {text!r}")
+    return text
 
 
 def run(args: argparse.Namespace) -> None:

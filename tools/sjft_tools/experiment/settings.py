@@ -67,7 +67,7 @@ _NET = {
     "solver": Param(text(), REQUIRED),
     "deploy": Param(text(), REQUIRED),
     "weights": Param(either(text(), nothing()), None),
-    "k0": Param(either(_some, nothing()), None),
+    "k0": Param(_some, REQUIRED),
     "gpu": Param(either(text(), integer(0), nothing()), None),
 }
 _ROUND = {
@@ -75,6 +75,7 @@ _ROUND = {
     "base_lr": Param(number(0), REQUIRED),
     "stepsize": Param(either(_some, nothing()), None),
     "snapshot": Param(either(_some, nothing()), None),
+    "test_interval": Param(either(_some, nothing()), None),
 }
 
 
@@ -110,6 +111,8 @@ def read_experiment(path: str) -> Experiment:
         _section(top[name], spec, f"{path}, section '{name}'")
         for name, spec in (("bank", _BANK), ("neighbours", _NEIGHBOURS), ("net", _NET))
     )
+    for section in (bank, neighbours):
+        section["options"] = shlex.split(section["options"])
     rounds = [
         _section(each, _ROUND, f"{path}, round {number}")
         for number, each in enumerate(top["rounds"], 1)
@@ -117,7 +120,7 @@ def read_experiment(path: str) -> Experiment:
     for place, each in enumerate(rounds, 1):
         if not each["base_lr"]:
             raise InputError(f"{path}, round {place}: 'base_lr' must be above 0, got 0")
-    if net["k0"] is not None and net["k0"] > neighbours["k"]:
+    if net["k0"] > neighbours["k"]:
         raise InputError(
             f"{path}: k0 {net['k0']} neighbours are to be used, but k {neighbours['k']} are to be "
             f"retrieved: expected k >= k0"

@@ -34,7 +34,8 @@ FOLDER = "steps"  # of the markers, in the run folder
 class Step:
     """A command that a person could type, `words`, and the paths that it reads and makes.
 
-    `work`: paths of unfinished work, which a new beginning has to do without.
+    `work`: paths of unfinished work, which a new beginning has to do without; `emptied`: folders
+    that must be there, and empty, at a new beginning.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Step:
     inputs: Sequence[str]
     outputs: Sequence[str]
     work: Sequence[str] = ()
+    emptied: Sequence[str] = ()
 
     @property
     def line(self) -> str:
@@ -103,12 +105,14 @@ class Steps:
         """Remove what an earlier step of this name has made, all of it in the run folder."""
         self._file(step, "done").unlink(missing_ok=True)
         self._file(step, "begun").unlink(missing_ok=True)
-        for path in [*step.outputs, *step.work]:
+        for path in [*step.outputs, *step.work, *step.emptied]:
             if os.path.isdir(path):
                 shutil.rmtree(path)
             else:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(path)
+        for path in step.emptied:
+            os.makedirs(path)
 
     def _file(self, step: Step, kind: str) -> Path:
         return Path(self._folder, f"{step.name}.{kind}.json")

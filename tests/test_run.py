@@ -1,0 +1,181 @@
+"""``sjft run``: three rounds on few digits, from images to report; killed, and with bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from conftest import REPO, run_sjft
+from sjft.image_lmdb import ImageLmdb
+from sjft.levels import read_levels
+from sjft_tools.demo import digits
+from sjft_tools.demo.folders import write_class_folders, write_source
+
+KILLS = 20
+SEED = 4
+# What must not depend on kills, to the byte.
+RESULTS = ["bins.npz", "neighbors_lmdb/data.mdb", "neighbors_lmdb/sjft.json", "summary.json"]
+RESULTS += [f"round_{i}/{name}" for i in (1, 2, 3) for name in ("test.npz", "test.json")]
+RESULTS += [f"round_{i}/{name}" for i in (1, 2) for name in ("levels.json", "moves.json")]
+
+
+def experiment(images: Path) -> dict[str, Any]:
+    rounds = [{"max_iter": n, "base_lr": lr, "snapshot": 4} for n, lr in ((9, 0.05), (6, 0.02))]
+    return {
+        "name": "digits",
+        "target_train": {"convert": f"folder '{images}/train'"},
+        "target_test": {"convert": f"folder '{images}/test'"},
+        "source": {"convert": f"folder '{images}/source'"},
+        "bank": {"name": "gabor", "options": "--resize 16"},
+        "neighbours": {"k": 60, "options": "--shard-size 128"},
+        "net": {
+            "solver": "prototxt/demo/joint_solver.prototxt",
+            "deploy": "prototxt/demo/deploy.prototxt",
+            "k0": 20,
+        },
+        "rounds": [*rounds, rounds[1]],
+        "harden": "--resize 36",
+        "evaluate": "--resize 36",
+    }
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    grey, labels = digits.load_images()
+    for name, some in (("train", slice(0, 40)), ("test", slice(40, 160))):
+        write_class_folders(folder / name, grey[some], labels[some], digits.CLASS_NAMES)
+    write_source(folder / "source", 6, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run folder of an undisturbed run, always the same path, and what it printed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return folder / "run", run_sjft(
+        "run", write(folder, experiment(images)), "--out", folder / "run", cwd=REPO
+    )
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_rounds_go_from_images_to_a_report(undisturbed: tuple[Path, str]) -> None:
+    folder, output = undisturbed
+    assert "rounds: 3, the result is of round 3: all 3 rounds" in output
+    target = ImageLmdb(str(folder / "target_train_lmdb"))
+    before = read_levels(None, target).levels
+    for number in (1, 2):
+        moves = json.loads((folder / f"round_{number}" / "moves.json").read_text())
+        levels = read_levels(str(folder / f"round_{number}" / "levels.json"), target).levels
+        assert moves["moved"] == (levels > before).sum() > 0
+        assert levels.max() <= 3  # where 20 * level are all 60 neighbours
+        net = (folder / f"round_{number + 1}" / "train_val.prototxt").read_text()
+        assert f"round_{number}/levels.json" in net
+        before = levels
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [set(each) for each in summary["rounds"]] == [
+        {"top1", "top5", "mean_class", "interval"}
+    ] * 3
+    page = (folder / "report.html").read_text()
+    for words in ("round 3 (the result)", "after round 2", "digit_7", "sjft harden", "<img"):
+        assert words in page
+
+
+def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], images: Path) -> None:
+    folder, _ = undisturbed
+    weights = folder / "round_3" / "snapshots" / "round_3_iter_6.caffemodel"
+    before = weights.stat().st_mtime_ns
+    output = run_sjft("run", folder.parent / "experiment.yaml", "--out", folder, cwd=REPO)
+    assert "$ sjft" not in output
+    assert output.count("done  sjft") == 3 + 4 + 3 * 3 + 2 + 1
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(
+    undisturbed: tuple[Path, str], images: Path, tmp_path: Path
+) -> None:
+    expected, _ = undisturbed
+    # paths are part of what is written: the killed run has those of the undisturbed one
+    aside = expected.with_name("aside")
+    os.rename(expected, aside)
+    draw = random.Random(SEED)
+    command = [sys.executable, "-m", "sjft_tools.cli", "run"]
+    command += [str(expected.parent / "experiment.yaml"), "--out", str(expected)]
+    kills = 0
+    try:
+        while True:
+            process = subprocess.Popen(
+                command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            try:
+                output, _ = process.communicate(
+                    timeout=draw.uniform(0.3, 3.5) if kills < KILLS else 600
+                )
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+                kills += 1
+                continue
+            assert process.returncode == 0, output
+            break
+        for name in RESULTS:
+            assert (expected / name).read_bytes() == (aside / name).read_bytes(), name
+        assert kills >= KILLS // 2
+    finally:
+        if aside.exists():
+            subprocess.run(["rm", "-rf", str(expected)], check=True)
+            os.rename(aside, expected)
+
+
+def changed(images: Path, **changes: Any) -> dict[str, Any]:
+    return {**experiment(images), **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"neighbors": {"k": 3}}, "has the unknown key 'neighbors'; did you mean 'neighbours'?"),
+        ({"rounds": []}, "'rounds' must be a list of one or more rounds"),
+        ({"rounds": [{"max_iter": 5}]}, "round 1 lacks the key 'base_lr': expected a number"),
+        ({"rounds": [{"max_iter": 5, "base_lr": 0}]}, "'base_lr' must be above 0"),
+        ({"neighbours": {"k": 10}}, "k0 20 neighbours are to be used, but k 10"),
+        ({"bank": {"name": "alexnet", "weights": "no.npz"}}, "no.npz does not exist: 'sjft fit-"),
+        ({"evaluate": "--resise 36"}, "cannot work: unrecognized arguments: --resise"),
+        ({"source": "nowhere_lmdb"}, "nowhere_lmdb does not exist: 'sjft retrieve"),
+        ({"target_test": {"convert": "folders ."}}, "invalid choice: 'folders'"),
+        ({"target_test": {"convert": "folder none"}}, "none does not exist: 'sjft convert"),
+    ],
+)
+def test_bad_experiments_are_refused_at_once(
+    changes: dict[str, Any], message: str, images: Path, tmp_path: Path
+) -> None:
+    path = write(tmp_path, changed(images, **changes))
+    output = run_sjft("run", path, "--out", tmp_path / "run", cwd=REPO, status=2)
+    assert message in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_prints_commands_and_does_nothing(images: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, experiment(images))
+    output = run_sjft("run", path, "--out", tmp_path / "run", "--dry-run", cwd=REPO)
+    assert not (tmp_path / "run").exists()
+    commands = [line.split()[1] for line in output.splitlines() if line.startswith("sjft ")][1:]
+    assert commands[:7] == [*["convert"] * 3, "fit-bins", "retrieve", "neighbours", "gallery"]
+    assert commands[7:] == [
+        *["adapt", "train", "evaluate", "harden"] * 2,
+        *["adapt", "train", "evaluate", "plot"],
+    ]

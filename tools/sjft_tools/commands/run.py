@@ -1,0 +1,47 @@
+"""Run an experiment from its images to a report: convert, fit bins, retrieve, train round after
+round with the hard samples of the one before, evaluate.
+
+Killed at any moment and started again it goes on where it was; a changed input redoes what depends
+on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.runner import REPORT, run_experiment
+from sjft_tools.experiment.settings import read_experiment
+from sjft_tools.experiment.validation import validate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "experiment",
+        metavar="EXPERIMENT.yaml",
+        help="what is to be run (docs/run.md); paths in it are seen from the current folder",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="the run folder (default: runs/ and the experiment's name)"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print every command that would run, and run none"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run, or print."""
+    experiment = read_experiment(args.experiment)
+    plan = Plan(experiment, os.path.normpath(args.out or os.path.join("runs", experiment.name)))
+    validate(plan)
+    if args.dry_run:
+        for step in plan.all_steps():
+            print(step.line)
+        return
+    outcome = run_experiment(plan)
+    print(
+        f"\nrounds: {outcome.rounds}, the result is of round {outcome.best}: {outcome.reason}\n"
+        f"weights: {plan.weights(outcome.best)}\nreport: {plan.file(REPORT)}"
+    )

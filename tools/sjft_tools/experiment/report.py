@@ -1,0 +1,101 @@
+"""The report of a run: figures of every round, curves, neighbours, mistakes, and the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sjft_tools.experiment.page import Page
+from sjft_tools.experiment.plan import Plan
+
+if TYPE_CHECKING:
+    from sjft_tools.experiment.runner import Outcome
+
+
+def report_page(plan: Plan, outcome: Outcome, seconds: dict[str, float]) -> str:
+    """Return the HTML of the report. `seconds`: of every step that was run, by its name."""
+    page = Page(f"{plan.experiment.name}: selective joint fine-tuning")
+    _accuracies(page, plan, outcome)
+    _hardening(page, plan, outcome)
+    page.heading("Training")
+    page.picture(
+        plan.file("curves.png"), "Training error dashed, test error solid, of every round."
+    )
+    _neighbours(page, plan)
+    _mistakes(page, plan, outcome)
+    page.heading("Commands")
+    page.paragraph("Each can be typed on its own, in the folder in which the experiment was run.")
+    page.commands(step.line for step in plan.all_steps() if step.name in seconds)
+    return page.text()
+
+
+def _read(path: str) -> Any:
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _accuracies(page: Page, plan: Plan, outcome: Outcome) -> None:
+    page.heading("Accuracy on the target's test images")
+    rows = []
+    for number in range(1, outcome.rounds + 1):
+        result = _read(plan.round_file(number, "test.json"))
+        low, high = result["interval"]["mean_class"]
+        rows.append(
+            (
+                f"round {number}" + (" (the result)" if number == outcome.best else ""),
+                _percent(result["mean_class"]),
+                f"{_percent(low)} to {_percent(high)}",
+                _percent(result["top1"]),
+                _percent(result["top5"]),
+            )
+        )
+    page.table(("in %", "mean over classes", "95 % interval", "top-1", "top-5"), rows)
+    images = _read(plan.round_file(outcome.best, "test.json"))["images"]
+    page.paragraph(f"{images} images. The rounds ended because {outcome.reason}.")
+
+
+def _hardening(page: Page, plan: Plan, outcome: Outcome) -> None:
+    rows = []
+    for number in range(1, outcome.rounds + 1):
+        path = plan.round_file(number, "moves.json")
+        if os.path.exists(path):
+            moves = _read(path)
+            counts = [moves[key] for key in ("wrong", "uncertain", "certain", "moved")]
+            rows.append((f"after round {number}", *counts, f"{moves['delta']:.3f}"))
+    if not rows:
+        return
+    page.heading("Hard samples among the target's training images")
+    page.table(("images", "wrong", "uncertain", "certain", "moved", "delta, nats"), rows)
+    page.paragraph(
+        "A wrong image's neighbourhood grows by sigma0, that of a right one whose entropy is at "
+        "least delta by sigma1; the next round trains with these neighbourhoods."
+    )
+
+
+def _neighbours(page: Page, plan: Plan) -> None:
+    page.heading("Neighbours")
+    page.picture(plan.file("gallery.png"), "Target images, each with some of its neighbours.")
+    page.picture(plan.file("neighbours.png"), "How many source images the neighbours are.")
+
+
+def _mistakes(page: Page, plan: Plan, outcome: Outcome) -> None:
+    folder = Path(plan.round_file(outcome.best, "test_details"))
+    pictures = sorted(folder.glob("*.png"))
+    if pictures:
+        page.heading("Mistakes on the test images")
+    for path in pictures:
+        page.picture(str(path), path.stem.replace("_", " ").capitalize() + ".")
+    classes = _read(plan.round_file(outcome.best, "test.json"))["per_class"]
+    page.heading("Classes, the hardest first")
+    page.table(
+        ("class", "images", "top-1 in %"),
+        (
+            (each["name"] or each["label"], each["images"], _percent(each["top1"]))
+            for each in sorted(classes, key=lambda each: (each["top1"], each["label"]))
+        ),
+    )

@@ -1,0 +1,101 @@
+"""Running an experiment: its steps in order, its rounds as long as they are worth it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from sjft_tools.atomic import new_file
+from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.report import report_page
+from sjft_tools.experiment.run_lock import run_lock
+from sjft_tools.experiment.step import Steps
+
+REPORT = "report.html"
+SUMMARY = "summary.json"
+
+
+class Outcome(NamedTuple):
+    """How many rounds were trained, which one the result is of, and why they ended."""
+
+    rounds: int
+    best: int
+    reason: str
+
+
+def run_experiment(plan: Plan) -> Outcome:
+    """Run every step that is not done. Raises InputError, StepFailed if one cannot be done."""
+    os.makedirs(plan.folder, exist_ok=True)
+    with run_lock(plan.folder) as lock:
+        steps = Steps(plan.folder, lock)
+        for step in plan.before_training():
+            steps.run(step)
+        outcome = _rounds(plan, steps)
+        steps.run(plan.curves(outcome.rounds))
+        _write(plan.file(SUMMARY), json.dumps(_summary(plan, outcome), indent=1) + "\n")
+        _write(plan.file(REPORT), report_page(plan, outcome, steps.seconds))
+    return outcome
+
+
+def _rounds(plan: Plan, steps: Steps) -> Outcome:
+    """Train round after round, each with the hard samples of the one before.
+
+    They end after the last one that the experiment names, when no target image's neighbourhood
+    grows any more, or when the accuracy on the validation set has fallen: then the round before is
+    the result.
+    """
+    last = len(plan.experiment.rounds)
+    best, accuracy = 1, -1.0
+    for number in range(1, last + 1):
+        for step in plan.training(number):
+            steps.run(step)
+        steps.run(plan.evaluation(number, "target_test", "test"))
+        now = _accuracy(plan, number)
+        if now is not None and now < accuracy:
+            return Outcome(
+                number,
+                best,
+                f"the accuracy on the validation set fell from {accuracy:.4f} to {now:.4f}",
+            )
+        best, accuracy = number, accuracy if now is None else now
+        if number < last:
+            steps.run(plan.hardening(number))
+            if not _moved(plan, number):
+                return Outcome(number, best, "no target image's neighbourhood grows any more")
+    return Outcome(last, best, f"all {last} rounds of the experiment were trained")
+
+
+def _accuracy(plan: Plan, number: int) -> float | None:
+    """Return the mean accuracy over classes on the validation set, None if there is none."""
+    path = Path(plan.round_file(number, "validation.json"))
+    if "target_validation" not in plan.experiment.images:
+        return None
+    return float(json.loads(path.read_text(encoding="utf-8"))["mean_class"])
+
+
+def _moved(plan: Plan, number: int) -> int:
+    path = Path(plan.round_file(number, "moves.json"))
+    return int(json.loads(path.read_text(encoding="utf-8"))["moved"])
+
+
+def _summary(plan: Plan, outcome: Outcome) -> dict[str, object]:
+    rounds = []
+    for number in range(1, outcome.rounds + 1):
+        path = Path(plan.round_file(number, "test.json"))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        rounds.append({key: result[key] for key in ("top1", "top5", "mean_class", "interval")})
+    return {
+        "format": "sjft run 1",
+        "name": plan.experiment.name,
+        "rounds": rounds,
+        "best_round": outcome.best,
+        "reason": outcome.reason,
+        "weights": plan.weights(outcome.best),
+    }
+
+
+def _write(path: str, text: str) -> None:
+    with new_file(path, force=True) as partial:
+        Path(partial).write_text(text, encoding="utf-8")
