@@ -19,7 +19,7 @@ from sjft_tools.command import add_force
 from sjft_tools.net_files import Shape, read_net
 from sjft_tools.netscope.grammar import read_fields
 from sjft_tools.netscope.layers import shown_layers
-from sjft_tools.netscope.picture import draw
+from sjft_tools.netscope.picture import check_picture, draw
 from sjft_tools.netscope.rules import netscope_problems
 from sjft_tools.netscope.shapes import inferred_shapes
 from sjft_tools.netscope.view import times, view
@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_existing(output, args.force)
     if args.draw is not None:
         refuse_existing(args.draw, args.force)
+        check_picture(args.draw)
     made = view(read_net(net), net, args.phase, dict(args.input))
     if args.draw is not None:
         layers = shown_layers(read_fields(made.text))

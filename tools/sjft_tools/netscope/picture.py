@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 from sjft.errors import InputError
@@ -31,9 +32,9 @@ _COLOURS = {
 def draw(path: str, title: str, layers: list[ShownLayer], shapes: dict[str, Shape]) -> None:
     """Draw `layers` as the file `path` (.svg, .png, .pdf), with `shapes` of the blobs by name.
 
-    Raises InputError if matplotlib is not installed or does not know the file's ending.
+    Raises InputError as check_picture does.
     """
-    pyplot = _pyplot()
+    pyplot = check_picture(path)
     result = boxes(layers)
     rows = max(box.row for box in result) + 1
     starts = fold(result, max(12, math.ceil(math.sqrt(rows * 5))))
@@ -58,15 +59,16 @@ def draw(path: str, title: str, layers: list[ShownLayer], shapes: dict[str, Shap
                 _edge(axes, places[j], places[i], result[j], box)
         for box, place in zip(result, places):
             _box(axes, box, place, shapes)
-        try:
-            figure.savefig(path, dpi=80)
-        except ValueError as error:
-            raise InputError(f"{path} cannot be drawn: {error}".split(" (")[0]) from None
+        figure.savefig(path, dpi=80)
     finally:
         pyplot.close(figure)
 
 
-def _pyplot() -> Any:
+def check_picture(path: str) -> Any:
+    """Return matplotlib.pyplot, without a screen.
+
+    Raises InputError if matplotlib is not installed or does not know the ending of `path`.
+    """
     try:
         import matplotlib
     except ImportError:
@@ -76,7 +78,11 @@ def _pyplot() -> Any:
         ) from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.backend_bases import FigureCanvasBase
 
+    ending = os.path.splitext(path)[1]
+    if ending[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise InputError(f"{path} cannot be drawn: expected a name that ends in .svg, .png or .pdf")
     return pyplot
 
 
