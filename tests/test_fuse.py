@@ -113,7 +113,14 @@ def test_files_that_do_not_fit_each_other(world, tmp_path, capsys):
     assert f"{fewer} holds scores of 4 classes and {first} of 5" in message
     message = refused(capsys, first, world.files[1], first)
     assert "holds the scores of w0.caffemodel once more" in message
-    assert "there is one scores file" in refused(capsys, first)
+
+
+def test_one_file_is_measured_as_it_is(world, tmp_path, capsys):
+    main(["fuse", str(world.files[0]), "--json", str(tmp_path / "result.json")])
+    expected = accuracy(world.parts[0], world.images.labels)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert (result["top1"], result["mean_class"]) == (expected.top1, expected.mean_class)
+    assert "models        1" in capsys.readouterr().out
 
 
 def test_files_that_are_no_scores_files(world, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Average the scores of several models on the same images, and measure the accuracy of the mean.
 
-Takes what 'sjft evaluate --scores' wrote; nothing is run again. Every model counts alike.
+Takes what 'sjft evaluate --scores' wrote; nothing is run again. Every model counts alike. Of one
+file it measures the accuracy as it is.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Fuse."""
     refuse_outputs(args)
-    if len(args.files) < 2:
-        raise InputError("there is one scores file: expected several to be averaged")
     scores = fuse(args.files)
     images = None if args.details is None else _images(scores, args.test)
     with scores_output(args.scores, args.force) as partial:

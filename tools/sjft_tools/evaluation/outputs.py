@@ -14,6 +14,7 @@ from sjft_tools.atomic import new_file, refuse_existing
 from sjft_tools.evaluation.details import write_details
 from sjft_tools.evaluation.result import Result
 from sjft_tools.evaluation.scores_file import Scores
+from sjft_tools.gallery import new_figure
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +29,14 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_outputs(args: argparse.Namespace) -> None:
-    """Raise InputError if an output exists and --force is not given, or if two are one."""
+    """Raise InputError if an output exists without --force, two are one, or one cannot be drawn."""
     given = [path for path in (args.scores, args.json, args.details) if path is not None]
     for path in given:
         refuse_existing(path, args.force)
     if len({Path(path).resolve() for path in given}) < len(given):
         raise InputError("two outputs have one name: expected different ones")
+    if args.details is not None:
+        new_figure(1, 1)  # where matplotlib is missing, let it be known before the work
 
 
 @contextlib.contextmanager
