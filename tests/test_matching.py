@@ -5,13 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from descriptors import BINS, LAYERS, brute_force, draw_descriptors
+from descriptors import (
+    BINS,
+    LAYERS,
+    brute_force,
+    draw_descriptors,
+    exact_distances,
+    hide_kernels,
+)
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import Distance
+from sjft_tools.matching import cpu_pairs, operands
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.matching.matcher import Matcher, match_all
-from sjft_tools.matching.products import make_product
+from sjft_tools.matching.products import Product, make_product
 from sjft_tools.top_k import merge
+
+
+@pytest.fixture(params=["numpy", "torch", "no numba"])
+def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Product:
+    """Each product, and numpy's without the compiled kernels."""
+    if request.param == "no numba":
+        hide_kernels(monkeypatch)
+        return make_product("numpy")
+    pytest.importorskip("numba")
+    if request.param == "torch":
+        pytest.importorskip("torch")
+    return make_product(request.param)
 
 
 def match(
@@ -19,57 +39,104 @@ def match(
     targets: np.ndarray,
     sources: np.ndarray,
     k: int,
+    product: Product,
     block: int = 64,
     parts: int = 1,
     limits: np.ndarray | None = None,
-    at_a_time: int = 5,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """merge() of `parts` parts of the sources, which come `at_a_time`, in reverse order."""
+    """merge() of `parts` parts of the sources, last part first; sources come five at a time."""
     if limits is None:
         limits = np.full(len(targets), np.inf)
     found: list[Candidates] = []
     for positions in np.array_split(np.arange(len(sources)), parts):
-        matcher = Matcher(distance, targets, limits, make_product())
-        stream = (
-            (positions[i : i + at_a_time], sources[positions[i : i + at_a_time]])
-            for i in range(0, len(positions), at_a_time)
-        )
+        matcher = Matcher(distance, targets, limits, product)
+        pieces = np.array_split(positions, -(-len(positions) // 5))
+        stream = ((piece, sources[piece]) for piece in pieces)
         found.append(match_all(matcher, stream, len(targets), k, block))
     return merge(reversed(found), len(targets), k)
 
 
-@pytest.mark.parametrize("block", [1, 7, 64, 1000])
-@pytest.mark.parametrize("parts", [1, 4])
-def test_neighbours_equal_brute_force(block: int, parts: int) -> None:
+@pytest.mark.parametrize(("block", "parts"), [(1, 1), (7, 4), (64, 1), (1000, 3)])
+def test_neighbours_equal_brute_force(block: int, parts: int, product: Product) -> None:
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 9), draw_descriptors(2, 150)
     # Duplicates far apart, some of a target itself.
     sources[[140, 3, 77]] = sources[20]
     sources[[149, 0]] = targets[4]
-    for k in (1, 10, 149, 150):
-        indices, distances, counts = match(distance, targets, sources, k, block, parts)
-        expected_indices, expected_distances = brute_force(distance, targets, sources, k)
-        assert (indices == expected_indices).all()
-        assert (distances == expected_distances).all()
+    exact = brute_force(distance, targets, sources, 150)
+    for k in (1, 10, 150):
+        indices, distances, counts = match(distance, targets, sources, k, product, block, parts)
+        assert (indices == exact[0][:, :k]).all()
+        assert (distances == exact[1][:, :k]).all()
         assert indices.dtype == np.int64
         assert distances.dtype == np.float64
         assert counts.tolist() == [k] * 9
 
 
-@pytest.mark.parametrize("block", [1, 13, 500])
-def test_ties_are_told_apart_by_position(block: int) -> None:
+def test_groups_and_dropped_sources_change_nothing(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Descriptors of many slabs, targets of many groups, sources that are mostly far away.
+    monkeypatch.setattr(cpu_pairs, "_GROUP", 4)
+    monkeypatch.setattr(operands, "SLAB", 64)
+    layers = (Layer("a", 12, 300, 0.5 / 12), Layer("b", 20, 80, 0.5 / 20))
+    distance = Distance(layers, 30)
+    rng = np.random.default_rng(4)
+    kinds = rng.dirichlet(np.full(30, 0.5), (6, 32))
+    targets, sources = (
+        np.stack(
+            [
+                np.concatenate(
+                    [rng.multinomial(300 if c < 12 else 80, kinds[kind, c]) for c in range(32)]
+                )
+                for kind in rng.integers(0, 6, count)
+            ]
+        ).astype(np.uint16)
+        for count in (23, 180)
+    )
+    exact = exact_distances(distance, targets, sources)
+    limits = np.sort(exact, axis=1)[:, 12]
+    rows, columns = product.load(distance, targets).within(sources, limits)
+    assert 23 * 13 <= len(rows) < 23 * 20
+    found = Matcher(distance, targets, limits, product).match(np.arange(180), sources)
+    kept = exact <= limits[:, None]
+    assert len(found.targets) == kept.sum()
+    assert kept[found.targets, found.sources].all()
+    assert (found.distances == exact[found.targets, found.sources]).all()
+    assert (np.diff(columns) >= 0).all()
+
+
+def test_limits_too_low_leave_targets_short_and_a_second_round_mends_it(product: Product) -> None:
+    distance = Distance(LAYERS, BINS)
+    targets, sources = draw_descriptors(1, 9), draw_descriptors(2, 150)
+    expected = brute_force(distance, targets, sources, 20)
+    limits = expected[1][:, 19].copy()
+    limits[[2, 5]] = expected[1][[2, 5], 10]
+    indices, distances, counts = match(distance, targets, sources, 20, product, limits=limits)
+    assert counts.tolist() == [20, 20, 11, 20, 20, 11, 20, 20, 20]
+    assert (indices[[2, 5], 11:] == -1).all()
+    assert np.isinf(distances[[2, 5], 11:]).all()
+    short = np.flatnonzero(counts < 20)
+    again = match(distance, targets[short], sources, 20, product, parts=2)
+    indices[short], distances[short] = again[:2]
+    assert (indices == expected[0]).all()
+    assert (distances == expected[1]).all()
+
+
+@pytest.mark.parametrize("block", [13, 500])
+def test_ties_are_told_apart_by_position(block: int, product: Product) -> None:
     # Few distinct descriptors, each many times.
     distance = Distance(LAYERS, BINS)
     targets = draw_descriptors(1, 4)
     sources = draw_descriptors(2, 5)[np.random.default_rng(3).integers(0, 5, 400)]
     for k in (1, 30, 200):
-        indices, distances, _ = match(distance, targets, sources, k, block, parts=3)
+        indices, distances, _ = match(distance, targets, sources, k, product, block, parts=3)
         expected_indices, expected_distances = brute_force(distance, targets, sources, k)
         assert (indices == expected_indices).all()
         assert (distances == expected_distances).all()
 
 
-def test_distances_equal_in_theory_tie() -> None:
+def test_distances_equal_in_theory_tie(product: Product) -> None:
     # Sources that are permutations of each other, seen from a target with equal bins.
     layers = (Layer("a", 2, 8, 0.5),)
     distance = Distance(layers, 4)
@@ -79,6 +146,42 @@ def test_distances_equal_in_theory_tie() -> None:
     sources = np.array(
         [np.concatenate([rng.permutation(row), rng.permutation(row)]) for _ in range(90)]
     )
-    indices, distances, _ = match(distance, target, sources.astype(np.uint16), 20, 32)
+    indices, distances, _ = match(distance, target, sources.astype(np.uint16), 20, product)
     assert indices[0].tolist() == list(range(20))
     assert len(set(distances[0].tolist())) == 1
+
+
+def hardest(layers: tuple[Layer, ...], bins: int) -> np.ndarray:
+    """Descriptors at the ends of the range: all pixels in one bin, all bins alike, near misses."""
+    rows = []
+    for first, second in ((0, 1), (1, 0), (bins - 1, 0)):
+        for moved in (0, 1):
+            row = []
+            for layer in layers:
+                channel = np.zeros(bins, np.int64)
+                channel[first] = layer.pixels - moved
+                channel[second] += moved
+                row += [channel] * layer.channels
+            rows.append(np.concatenate(row))
+    even = [np.full(bins * layer.channels, layer.pixels // bins) for layer in layers]
+    rows.append(np.concatenate(even))
+    return np.array(rows, np.uint16)
+
+
+def test_the_bound_holds_for_the_hardest_descriptors(product: Product) -> None:
+    layers = (Layer("a", 30, 2900, 0.5 / 30), Layer("b", 40, 600, 0.5 / 40))
+    distance = Distance(layers, 100)
+    drawn = draw_descriptors(1, 20, layers, 100)
+    descriptors = np.concatenate([hardest(layers, 100), drawn])
+    exact = exact_distances(distance, descriptors, descriptors)
+    pairs = product.load(distance, descriptors)
+    bounds = pairs.upper_bounds(descriptors).T
+    assert (bounds >= exact).all()
+    assert (bounds - exact <= 2e-3 * (exact + 2 * 36)).all()
+    # Limits at a target's very distances keep every pair that is as near.
+    for column in range(len(descriptors)):
+        limits = exact[:, column]
+        rows, columns = pairs.within(descriptors, limits)
+        found = np.zeros(exact.shape, bool)
+        found[rows, columns] = True
+        assert found[exact <= limits[:, None]].all()

@@ -8,7 +8,6 @@ import numpy as np
 
 from sjft_tools.distance import Distance
 from sjft_tools.matching.candidates import Candidates, Collector
-from sjft_tools.matching.exact import exact_pairs
 from sjft_tools.matching.products import Product
 
 #: Sources that are matched at a time: enough for BLAS to run at its full rate. The result does not
@@ -26,8 +25,6 @@ class Matcher:
     def __init__(
         self, distance: Distance, targets: np.ndarray, limits: np.ndarray, product: Product
     ) -> None:
-        self._distance = distance
-        self._targets = targets
         self._limits = limits.copy()
         self._pairs = product.load(distance, targets)
 
@@ -42,7 +39,7 @@ class Matcher:
         dimensions.
         """
         rows, columns = self._pairs.within(counts, self._limits)
-        distances = exact_pairs(self._distance, self._targets, counts, rows, columns)
+        distances = self._pairs.exact(counts, rows, columns)
         kept = distances <= self._limits[rows]
         rows, columns = rows[kept], columns[kept]
         return Candidates(rows.astype(np.int32), positions[columns], distances[kept])

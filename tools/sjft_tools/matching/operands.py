@@ -4,7 +4,9 @@ With L = -log(share + eps), cut to >= 0, the distance is
 
     d(p, q) = <w p, L(q)> + <w L(p), q> - own(p) - own(q),   own(p) = <w p, L(p)>,
 
-w being w_h / 2. The first two terms are a matrix product of [w p, w L(p)] and [L(q), q].
+w being w_h / 2. The first two terms are a matrix product of [w p, w L(p)] and [L(q), q]. As no term
+of the distance, w (p - q) (L(q) - L(p)) of a dimension, is negative, the same over some of the
+dimensions is a lower bound of d.
 """
 
 from __future__ import annotations
@@ -15,10 +17,16 @@ from typing import NamedTuple
 import numpy as np
 
 from sjft_tools.distance import Distance, LayerTables
+from sjft_tools.matching.exact import compiled_kernels
+from sjft_tools.threads import in_parts
 
 #: Dimensions per matrix product: enough for BLAS to run at its full rate, few enough that operands
-#: made on the spot stay in the cache and that the bound on rounding stays small.
-SLAB = 4096
+#: made on the spot stay in the cache, that the bound on rounding stays small, and that sources too
+#: far from all targets are soon dropped.
+SLAB = 2048
+
+# Rows that a thread takes at a time.
+_PART = 64
 
 
 class Slab(NamedTuple):
@@ -52,29 +60,51 @@ def _of_layer(layer: LayerTables) -> Iterator[Slab]:
         yield Slab(start, stop, share, log32, weighted_share, weighted_log, own)
 
 
-def target_operand(counts: np.ndarray, slab: Slab) -> np.ndarray:
-    """Return [w p, w L(p)]: N x 2 (stop - start) float32."""
-    return _look_up(counts, slab, slab.weighted_share, slab.weighted_log)
+def target_operand(counts: np.ndarray, rows: np.ndarray, slab: Slab) -> np.ndarray:
+    """Return [w p, w L(p)] of some rows of `counts`: rows x 2 (stop - start) float32."""
+    return _look_up(counts, rows, slab, slab.weighted_share, slab.weighted_log)
 
 
-def source_operand(counts: np.ndarray, slab: Slab) -> np.ndarray:
-    """Return [L(q), q]: N x 2 (stop - start) float32."""
-    return _look_up(counts, slab, slab.log, slab.share)
+def source_operand(counts: np.ndarray, rows: np.ndarray, slab: Slab) -> np.ndarray:
+    """Return [L(q), q] of some rows of `counts`: rows x 2 (stop - start) float32."""
+    return _look_up(counts, rows, slab, slab.log, slab.share)
 
 
-def own(counts: np.ndarray, slab: Slab) -> np.ndarray:
-    """Return the slab's part of own(): float64 (N,)."""
-    return slab.own.take(counts[:, slab.start : slab.stop]).sum(axis=1)
-
-
-def _look_up(counts: np.ndarray, slab: Slab, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def _look_up(
+    counts: np.ndarray, rows: np.ndarray, slab: Slab, left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
     here = counts[:, slab.start : slab.stop]
     width = slab.stop - slab.start
-    operand = np.empty((len(counts), 2 * width), np.float32)
-    # mode: any but "raise" spares numpy a copy; no count is out of range.
-    left.take(here, out=operand[:, :width], mode="clip")
-    right.take(here, out=operand[:, width:], mode="clip")
+    operand = np.empty((len(rows), 2 * width), np.float32)
+    kernels = compiled_kernels()
+
+    def work(start: int, stop: int) -> None:
+        some, out = rows[start:stop], operand[start:stop]
+        if kernels is not None:
+            kernels.look_up(here, some, left, right, out)
+        else:
+            out[:, :width] = left.take(here[some])
+            out[:, width:] = right.take(here[some])
+
+    in_parts(work, len(rows), _PART)
     return operand
+
+
+def own_up_to(counts: np.ndarray, pieces: list[Slab]) -> np.ndarray:
+    """Return own() over the first 1, 2, ... slabs: float64, slabs x N, the last row over all."""
+    own = np.zeros((len(pieces), len(counts)))
+    kernels = compiled_kernels()
+
+    def work(start: int, stop: int) -> None:
+        for slab, out in zip(pieces, own[:, start:stop]):
+            here = counts[start:stop, slab.start : slab.stop]
+            if kernels is not None:
+                kernels.add_own(here, slab.own, out)
+            else:
+                out += slab.own.take(here).sum(axis=1)
+
+    in_parts(work, len(counts), _PART)
+    return np.cumsum(own, axis=0)
 
 
 def relative_error(distance: Distance) -> float:
@@ -86,7 +116,9 @@ def relative_error(distance: Distance) -> float:
     sum over m slabs through m more. As no product is negative, the whole is off by a factor between
     (1 - u)**(n + m + 2) and (1 + u)**(n + m + 2), which lie within 1 +- g for g = t / (1 - t), t =
     (n + m + 3) * u (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., lemma 3.1);
-    the one more stands for the roundings of the float64 tables, below 2**-50 each.
+    the one more stands for the roundings of the float64 tables, below 2**-50 each. It holds over
+    the first slabs alone as well. No float32 underflows: an element is 0 or at
+    least w / pixels.
     """
     pieces = slabs(distance)
     terms = max(2 * (slab.stop - slab.start) for slab in pieces) + len(pieces) + 3
@@ -98,11 +130,11 @@ def absolute_error(distance: Distance) -> float:
     """Return a bound on what else differs between the product less own() and Distance.exact().
 
     All of it is float64's. M being the greatest own() that there is, a descriptor's own() sums n
-    terms with at most n + 2 roundings each: off by at most 2 (n + 2) v M, v = 2**-53. The
-    true d, at most 4 M, and exact() differ by 4 roundings a term and half a quantum for each. The
-    cut of L, which is -2.2e-16 at least, changes each product by less than 2**-51 of M.
+    terms of which none is negative, each through at most n + 4 roundings: off by at most
+    2 (n + 4) v M, v = 2**-53. The true d, at most 2 M, and exact() differ by 4 roundings a term and
+    half a quantum for each, and by 3 roundings of the whole. The cut of L, which is -2.3e-16 at
+    least, changes <w p, L(q)> by less than 2.3e-16 times the sum of w p, which is less than M v.
     """
-    terms = distance.dimensions
-    roundings = 4 * (terms + 2) + 16 + 16
+    roundings = 2 * (2 * (distance.dimensions + 4)) + 2 * 2 * 7 + 4
     quanta = sum(layer.factor * (layer.stop - layer.start) for layer in distance.layers)
     return roundings * 2.0**-53 * distance.magnitude + quanta * 2.0**-49
