@@ -93,7 +93,7 @@ def _stages(
     some = warped[: 4 * bank.batch]
     responses = [bank.responses(np.array(part)) for part in _parts(some, bank.batch)]
     compiled = Histogrammer(bins)
-    with mock.patch.dict(sys.modules, {"sjft_tools.counting": None}):
+    with mock.patch.dict(sys.modules, {"sjft_tools.histogram_kernels": None}):
         plain = Histogrammer(bins)
 
     def read() -> int:

@@ -80,7 +80,7 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
         pytest.importorskip("numba")
         assert compiled() is not None
     else:
-        monkeypatch.setitem(sys.modules, "sjft_tools.counting", None)
+        monkeypatch.setitem(sys.modules, "sjft_tools.histogram_kernels", None)
         assert compiled() is None
     return request.param
 

@@ -75,7 +75,7 @@ class GridCounts:
             self.counts += counts
 
     def _count(self, layer: np.ndarray, channel: int, counts: np.ndarray) -> None:
-        """Do what counting.count_grid does."""
+        """Do what histogram_kernels.count_grid does."""
         for h, values in enumerate(layer.transpose(1, 0, 2), channel):
             cells = grid_cells(values, self.minimum[h], self.maximum[h])
             counts[h] += np.bincount(cells.ravel(), minlength=GRID)

@@ -15,9 +15,9 @@ _CELLS = 4096
 
 
 def compiled() -> Any | None:
-    """Return the module sjft_tools.counting, or None where there is no numba for it."""
+    """Return the module sjft_tools.histogram_kernels, or None where there is no numba for it."""
     try:
-        return importlib.import_module("sjft_tools.counting")
+        return importlib.import_module("sjft_tools.histogram_kernels")
     except ImportError:
         return None
 
@@ -109,7 +109,7 @@ class Histogrammer:
         return out.reshape(number, -1)
 
     def _count(self, layer: np.ndarray, channel: int, out: np.ndarray) -> None:
-        """Do what counting.count_bins does."""
+        """Do what histogram_kernels.count_bins does."""
         number = len(layer)
         offsets = np.arange(number)[:, None] * self.bins
         for index in range(layer.shape[1]):
