@@ -19,6 +19,9 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft_tools.demo import digits
 from sjft_tools.demo.folders import write_class_folders, write_source
+from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.settings import read_experiment
+from sjft_tools.experiment.validation import check_options
 
 KILLS = 20
 SEED = 4
@@ -179,3 +182,16 @@ def test_a_dry_run_prints_commands_and_does_nothing(images: Path, tmp_path: Path
         *["adapt", "train", "evaluate", "harden"] * 2,
         *["adapt", "train", "evaluate", "plot"],
     ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "prototxt").rglob("experiment.yaml")), ids=lambda path: path.parent.name
+)
+def test_committed_experiments_can_be_read_and_typed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPO)
+    plan = Plan(read_experiment(str(path)), "runs/x")
+    check_options(plan)
+    for file in (plan.experiment.net["solver"], plan.experiment.net["deploy"]):
+        assert Path(file).is_file()

@@ -48,6 +48,16 @@ class Plan:
             [target, *weights],
             [bins],
         )
+        leaks = self.experiment.leaks
+        exclusions = [] if leaks is None else [self.file("leaks.txt")]
+        if leaks is not None:
+            test = self.lmdb("target_test")
+            yield self._step(
+                "leaks",
+                ["sjft", "leaks", test, source, "--out", *exclusions, *leaks],
+                [test, source],
+                exclusions,
+            )
         wanted = self.experiment.neighbours
         yield self._step(
             "retrieve",
@@ -55,9 +65,10 @@ class Plan:
                 *("sjft", "retrieve", target, source, neighbours, "--bins-file", bins),
                 *with_weights,
                 *("--k", str(wanted["k"])),
+                *(["--exclude", *exclusions] if exclusions else []),
                 *wanted["options"],
             ],
-            [target, source, bins, *weights],
+            [target, source, bins, *weights, *exclusions],
             [neighbours],
             [self.file(".neighbors_lmdb.work")],
         )
@@ -143,7 +154,8 @@ class Plan:
 
     def evaluation(self, number: int, role: str, name: str) -> Step:
         """Return the step that measures round `number` on the image set of a role."""
-        lmdb, deploy, weights = self.lmdb(role), self.experiment.net["deploy"], self.weights(number)
+        net, lmdb, weights = self.experiment.net, self.lmdb(role), self.weights(number)
+        deploy = net["deploy_dense"] or net["deploy"]
         scores, result = (self.round_file(number, f"{name}.{end}") for end in ("npz", "json"))
         details = self.round_file(number, f"{name}_details")
         words = ["sjft", "evaluate", deploy, weights, lmdb, "--scores", scores, "--json", result]
@@ -189,7 +201,7 @@ class Plan:
         )
 
     def _schedule(self, round_: Section) -> list[str]:
-        """Return a round's options for `sjft adapt`; without a word on it, tests come at its end."""
+        """Return a round's options for `sjft adapt`; a test comes at its end, unless told."""
         options = {
             "--max-iter": round_["max_iter"],
             "--base-lr": round_["base_lr"],

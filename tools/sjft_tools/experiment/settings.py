@@ -52,6 +52,7 @@ _TOP = {
     "neighbours": Param(_SECTION, REQUIRED),
     "net": Param(_SECTION, REQUIRED),
     "rounds": Param(_ROUNDS, REQUIRED),
+    "leaks": Param(either(_OPTIONS, nothing()), None),
     "harden": Param(_OPTIONS, ""),
     "evaluate": Param(_OPTIONS, ""),
     "gallery": Param(_OPTIONS, ""),
@@ -66,6 +67,7 @@ _NEIGHBOURS = {"k": Param(_some, REQUIRED), "options": Param(_OPTIONS, "")}
 _NET = {
     "solver": Param(text(), REQUIRED),
     "deploy": Param(text(), REQUIRED),
+    "deploy_dense": Param(either(text(), nothing()), None),
     "weights": Param(either(text(), nothing()), None),
     "k0": Param(_some, REQUIRED),
     "gpu": Param(either(text(), integer(0), nothing()), None),
@@ -89,6 +91,8 @@ class Experiment(NamedTuple):
     neighbours: Section
     net: Section
     rounds: list[Section]
+    leaks: list[str] | None
+    """Options of `sjft leaks`; None: no search for leaks."""
     harden: list[str]
     evaluate: list[str]
     gallery: list[str]
@@ -125,8 +129,11 @@ def read_experiment(path: str) -> Experiment:
             f"{path}: k0 {net['k0']} neighbours are to be used, but k {neighbours['k']} are to be "
             f"retrieved: expected k >= k0"
         )
+    leaks = None if top["leaks"] is None else shlex.split(top["leaks"])
     words = {name: shlex.split(top[name]) for name in ("harden", "evaluate", "gallery")}
-    return Experiment(top["name"], images, bank, neighbours, net, rounds, **words, seed=top["seed"])
+    return Experiment(
+        top["name"], images, bank, neighbours, net, rounds, leaks, **words, seed=top["seed"]
+    )
 
 
 def _load(path: str) -> Any:

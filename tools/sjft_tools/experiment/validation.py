@@ -21,16 +21,20 @@ class _StrictParser(Parser):
 
 def validate(plan: Plan) -> None:
     """Raise InputError if a step cannot work: at once, and not when its turn comes."""
-    steps = list(plan.all_steps())
-    _check_inputs(steps)
-    for step in steps:
-        _check_options(step)
+    _check_inputs(list(plan.all_steps()))
+    check_options(plan)
     for role, given in plan.experiment.images.items():
         if isinstance(given, str):
             ImageLmdb(given, role.replace("_", " "))
 
 
-def _check_options(step: Step) -> None:
+def check_options(plan: Plan) -> None:
+    """Raise InputError if a command would not take its options."""
+    for step in plan.all_steps():
+        _check_step(step)
+
+
+def _check_step(step: Step) -> None:
     module = importlib.import_module(f"sjft_tools.commands.{step.words[1].replace('-', '_')}")
     parser = _StrictParser(prog=f"sjft {step.words[1]}")
     module.add_arguments(parser)
