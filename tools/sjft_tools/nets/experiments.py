@@ -1,9 +1,8 @@
 """The paper's four target sets: class counts, K_0, schedules, and the files of each.
 
-K_0 is the paper's (section 4 of the method's description in the paper's experiments: Stanford Dogs
-100, Oxford Flowers 300, Caltech 256 50 to 100, MIT Indoor 67 100). Iterations and steps lie in the
-ranges that the paper gives for all sets together; which set takes which is our choice, but for MIT
-Indoor 67, whose schedule the authors published.
+K_0 is the paper's (Ge & Yu 2017): Stanford Dogs 100, Oxford Flowers 300, Caltech 256 50 to 100, MIT
+Indoor 67 100. Iterations and steps lie in the ranges that the paper gives for all its sets; which
+set takes which is our choice, but for MIT Indoor 67, whose schedule the authors published.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writing generated files into a folder, all of them or none."""
+"""Writing generated files into a folder; what must not be replaced is refused before the first."""
 
 from __future__ import annotations
 
