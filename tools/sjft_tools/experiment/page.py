@@ -15,7 +15,7 @@ h1 { font-size: 1.6rem; line-height: 1.2; } h2 { font-size: 1.2rem; margin-top: 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-th { font-weight: 600; white-space: nowrap; }
+th, td:first-child { white-space: nowrap; } th { font-weight: 600; }
 figure { margin: 1rem 0; } figcaption { color: var(--dim); font-size: .9rem; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
 pre { overflow-x: auto; font-size: .85rem; padding: .75rem; border: 1px solid var(--line); }
