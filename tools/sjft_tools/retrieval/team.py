@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import tempfile
 import time
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from sjft.errors import InputError
+from sjft_tools.overlap import cores
 from sjft_tools.retrieval.bad_sources import BadSources
 from sjft_tools.retrieval.engine import Advance, Engine
 from sjft_tools.retrieval.inputs import Inputs
@@ -46,10 +48,9 @@ class Team:
 
     def check(self) -> None:
         """Raise InputError, naming worker and reason, unless all workers can do the work."""
-        missing = self._client.run(_probe_of(self._order.plan.sjft_version))
-        for address, sentence in sorted(missing.items()):
+        for sentence in self._client.run(_probe_of(self._order.plan.sjft_version)).values():
             if sentence:
-                raise InputError(f"the Dask worker {address} {sentence}")
+                raise InputError(sentence)
         self._client.run(worker.check, self._order)
 
     def compute(
@@ -123,14 +124,15 @@ def _result(future: distributed.Future, shard: int) -> Any:
 
 
 def _probe_of(version: str) -> Any:
-    """Return a function that says what a worker lacks, "" if nothing.
+    """Return a function that says which worker it runs in and what that lacks, "" if nothing.
 
     It travels by value, for the worker may have no sjft.
     """
 
-    def probe() -> str:
+    def probe(dask_worker: Any) -> str:
         import importlib
 
+        who = f"the Dask worker {dask_worker.address} ({dask_worker.name})"
         lacking = []
         for name in ("numpy", "cv2", "lmdb", "google.protobuf", "tqdm", "sjft", "sjft_tools"):
             try:
@@ -138,10 +140,10 @@ def _probe_of(version: str) -> Any:
             except ImportError:
                 lacking.append(name)
         if lacking:
-            return f"cannot import {', '.join(lacking)}: expected all that sjft needs"
+            return f"{who} cannot import {', '.join(lacking)}: expected all that sjft needs"
         found = importlib.import_module("sjft").__version__
         if found != version:
-            return f"has sjft {found}: expected version {version}, as everywhere"
+            return f"{who} has sjft {found}: expected version {version}, as everywhere"
         return ""
 
     return probe
@@ -186,13 +188,14 @@ def _client_of(address: str, stack: contextlib.ExitStack) -> distributed.Client:
 
 def _local_client(workers: int, stack: contextlib.ExitStack) -> distributed.Client:
     """Start `workers` processes on this machine that share its cores evenly."""
-    threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+    threads = str(max(1, cores() // workers))
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sjft_dask_"))
     cluster = distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
+        silence_logs=logging.CRITICAL,
         memory_limit=0,  # sjft bounds its memory itself
         dashboard_address=None,
         local_directory=scratch,

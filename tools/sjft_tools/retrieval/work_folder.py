@@ -23,6 +23,11 @@ from sjft_tools.retrieval.plan import Plan
 FORMAT = "sjft retrieval 1"
 PLAN_FILE = "plan.json"
 _LOCK = "lock"
+# All that a work folder may hold: a finished run removes it with everything in it.
+_OURS = re.compile(
+    r"plan\.json|prepared\.json|(targets|limits)\.npy|(shard|again)-\d+\.(npz|json)"
+    r"|lock|plan\.lock|part-\d+-of-\d+\.lock|\..*\.partial"
+)
 
 
 def default_work(output: str) -> str:
@@ -137,12 +142,12 @@ def _refuse_other_contents(path: str) -> None:
         return
     if not os.path.isdir(path):
         raise InputError(f"the work folder {path} is not a folder: expected another --work")
-    names = os.listdir(path)
-    if names and PLAN_FILE not in names and _LOCK not in names:
-        raise InputError(
-            f"the work folder {path} holds {names[0]!r}: expected an empty folder, or one that "
-            f"'sjft retrieve' made"
-        )
+    for name in os.listdir(path):
+        if not _OURS.fullmatch(name):
+            raise InputError(
+                f"the work folder {path} holds {name!r}: expected an empty folder, or one that "
+                f"'sjft retrieve' made"
+            )
 
 
 def _locked(path: str, output: str, shared: bool) -> int:

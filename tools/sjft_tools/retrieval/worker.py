@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from distributed import get_worker
+from distributed import Worker, get_worker
 
 from sjft import __version__
 from sjft.errors import InputError
 from sjft_tools.matching.candidates import Candidates
+from sjft_tools.overlap import cores
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
 from sjft_tools.retrieval.plan import Plan, make_plan
@@ -61,15 +61,18 @@ def sample_checksum(engine: Engine, targets: int) -> str:
     return array_checksum(counts) + array_checksum(distances)
 
 
-def check(order: Order) -> None:
-    """Raise InputError, naming this worker, unless it can do the shards of `order`."""
-    with _lock, _named():
+def check(order: Order, dask_worker: Worker) -> None:
+    """Raise InputError, naming this worker, unless it can do the shards of `order`.
+
+    Client.run() gives functions with a parameter of that name the worker they run in.
+    """
+    with _lock, _named(dask_worker):
         _desk(order)
 
 
 def do_shard(order: Order, targets: Targets, of: Pass, shard: int) -> tuple[Candidates, Stats]:
     """Return a shard's candidates and stats. Raises InputError as check() does."""
-    with _lock, _named():
+    with _lock, _named(get_worker()):
         desk = _desk(order)
         if targets.checksum not in desk.targets:
             desk.targets.clear()
@@ -122,24 +125,20 @@ def _open(order: Order) -> Inputs:
 
 
 @contextlib.contextmanager
-def _named() -> Iterator[None]:
+def _named(worker: Worker) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        worker = get_worker()
-        name = "" if str(worker.name) == worker.address else f" ({worker.name})"
-        raise InputError(f"the Dask worker {worker.address}{name} {error}") from None
+        raise InputError(f"the Dask worker {worker.address} ({worker.name}) {error}") from None
 
 
 def _limit_threads() -> None:
-    """Let OpenCV, torch and numba use as many threads as OMP_NUM_THREADS says BLAS may use.
+    """Let torch and numba use as many threads as OMP_NUM_THREADS says that BLAS may use.
 
-    Dask starts workers with 1 unless the variable is set.
+    Dask starts workers with 1 unless the variable is set. cores(), by which descriptors are
+    computed, goes by it too.
     """
-    import cv2
-
-    threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-    cv2.setNumThreads(threads)
+    threads = cores()
     with contextlib.suppress(ImportError):
         import numba
 

@@ -1,0 +1,200 @@
+"""``sjft retrieve`` on Dask: local workers, and a real scheduler with workers that get killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from retrieval_runs import World, forker, make_world
+
+pytest.importorskip("distributed")
+
+SHARDS = 24
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("cluster")
+    with forker(folder / "log") as runs:
+        made = make_world(folder / "world", 100 * SHARDS, runs)
+        made.sjft(*made.command("expected"))
+        yield made
+
+
+class Process:
+    """``dask scheduler`` or ``dask worker``, and its log."""
+
+    def __init__(self, log: Path, *arguments: str, **variables: str) -> None:
+        self._log = log
+        with open(log, "wb") as stream:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "dask", *arguments],
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                cwd=log.parent,
+                env={**os.environ, **variables},
+                start_new_session=True,
+            )
+
+    def wait_for(self, pattern: str) -> str:
+        """Return what the group of `pattern` matches in the log, once it does."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self.popen.poll() is None:
+            match = re.search(pattern, self._log.read_text())
+            if match:
+                return match[1]
+            time.sleep(0.05)
+        raise AssertionError(self._log.read_text())
+
+    def kill(self) -> None:
+        if self.popen.poll() is None:
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait(30)
+
+
+class Cluster:
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        self._scheduler = self._start("scheduler", "scheduler", *options)
+        self.address = self._scheduler.wait_for(r"Scheduler at:\s+(tcp://\S+)")
+
+    def _start(self, name: str, *arguments: str, **variables: str) -> Process:
+        folder = self._folder / name
+        folder.mkdir()
+        process = Process(folder / "log", *arguments, **variables)
+        self._stack.callback(process.kill)
+        return process
+
+    def worker(self, name: str, *options: str, **variables: str) -> Process:
+        """Start a worker in a folder of its own; return once the scheduler knows it."""
+        arguments = ("worker", self.address, "--name", name, "--nthreads", "1", "--no-dashboard")
+        process = self._start(name, *arguments, "--no-nanny", *options, **variables)
+        process.wait_for(r"(Registered to:)")
+        return process
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        yield Cluster(folder, stack)
+
+
+# Does not wait for new workers for as long as ``sjft`` does.
+HASTY = """
+from sjft_tools import cli
+from sjft_tools.retrieval import team
+team._PATIENCE_S = 3.0
+cli.main()
+"""
+
+
+def start(world: World, *arguments: object) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", HASTY, *map(str, arguments)],
+        cwd=world.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_shards(world: World, output: str, number: int, run: subprocess.Popen) -> None:
+    while len(list(world.folder.glob(f".{output}.work/shard-*.json"))) < number:
+        assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.01)
+
+
+def test_local_workers(world: World) -> None:
+    output = world.sjft(*world.command("local", "--workers", 2, "--shard-size", 100))
+    assert f"{100 * SHARDS}/{100 * SHARDS}" in output
+    assert world.content("local") == world.content("expected")
+    assert world.debris() == []
+
+
+def test_local_workers_killed_with_their_run(world: World) -> None:
+    command = world.command("killed", "--workers", 2, "--shard-size", 100)
+    with start(world, *command) as run:
+        wait_for_shards(world, "killed", 2, run)
+        run.kill()
+    world.sjft(*world.command("killed", "--shard-size", 100))
+    assert world.content("killed") == world.content("expected")
+    assert world.debris() == []
+
+
+def test_a_worker_killed_in_mid_run_loses_nothing(world: World, tmp_path: Path) -> None:
+    with cluster(tmp_path) as dask:
+        first, second = dask.worker("one"), dask.worker("two")
+        command = world.command("out", "--scheduler", dask.address, "--shard-size", 100)
+        with start(world, *command) as run:
+            wait_for_shards(world, "out", 3, run)
+            os.killpg(second.popen.pid, signal.SIGKILL)
+            done = len(list(world.folder.glob(".out.work/shard-*.json")))
+            printed = run.communicate(timeout=120)[0]
+        assert run.returncode == 0, printed
+        assert done < SHARDS and second.popen.wait(30) == -9 and first.popen.poll() is None
+    assert world.content("out") == world.content("expected")
+    assert world.debris() == []
+
+
+def test_without_workers_it_waits_in_vain_and_goes_on_later(world: World, tmp_path: Path) -> None:
+    with cluster(tmp_path) as dask:
+        with start(world, *world.command("later", "--scheduler", dask.address)) as run:
+            printed = run.communicate(timeout=120)[0]
+        assert f"the Dask scheduler at {dask.address} has no workers: start some" in printed
+        only = dask.worker("only")
+        command = world.command("later", "--scheduler", dask.address, "--shard-size", 100)
+        with start(world, *command) as run:
+            wait_for_shards(world, "later", 2, run)
+            only.kill()
+            printed = run.communicate(timeout=120)[0]
+        assert run.returncode == 2
+        assert "has no worker left: start some, then run the same command" in printed
+        dask.worker("another")
+        assert "| 0/2400" not in world.sjft(*command)
+    assert world.content("later") == world.content("expected")
+    with start(world, *world.command("late", "--scheduler", dask.address)) as run:
+        printed = run.communicate(timeout=120)[0]
+    assert f"no Dask scheduler answers at {dask.address}" in printed.splitlines()[-1]
+
+
+@pytest.mark.parametrize("lacking", ["lmdb", "sjft_tools"])
+def test_a_worker_that_lacks_a_package_is_named(lacking: str, world: World, tmp_path: Path) -> None:
+    stubs = tmp_path / "stubs"
+    stubs.mkdir()
+    (stubs / f"{lacking}.py").write_text(f"raise ImportError('no {lacking} here')\n")
+    path = f"{stubs}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    with cluster(tmp_path) as dask:
+        dask.worker("whole")
+        dask.worker("poor", PYTHONPATH=path)
+        command = world.command("poor", "--scheduler", dask.address)
+        line = world.sjft(*command, status=2).splitlines()[-1]
+    assert re.search(rf"the Dask worker tcp://\S+ \(poor\) cannot import {lacking}", line), line
+    assert world.debris() == []
+
+
+def test_a_worker_that_sees_other_files_is_named(world: World, tmp_path: Path) -> None:
+    # What /proc/self/cwd is depends on the process, as what a path is depends on the machine.
+    command = [f"/proc/self/cwd/{a}" if a == "source" else a for a in world.command("blind")]
+    with cluster(tmp_path) as dask:
+        dask.worker("blind")
+        line = world.sjft(*command, "--scheduler", dask.address, status=2).splitlines()[-1]
+        assert re.search(
+            r"the Dask worker tcp://\S+ \(blind\) cannot use its inputs: the source LMDB "
+            r"/proc/self/cwd/source does not exist",
+            line,
+        ), line
+        (tmp_path / "blind" / "source").symlink_to(world.folder / "target")
+        line = world.sjft(*command, "--scheduler", dask.address, status=2).splitlines()[-1]
+        assert "(blind) sees another source LMDB than" in line
+    assert world.debris() == []
