@@ -10,6 +10,7 @@ from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import Distance
 from sjft_tools.matching import exact as exact_module
 from sjft_tools.matching.exact import ExactPairs, compiled_kernels
+from sjft_tools.matching.products import DeviceProduct
 
 CASES = {
     "small counts": (Layer("a", 3, 40, 0.5 / 3), Layer("b", 5, 12, 0.5 / 5)),
@@ -49,4 +50,9 @@ def test_equal_to_the_definition_bit_for_bit(
     rows[:4], columns[:4] = (0, 0, 1, 1), (0, 1, 0, 1)
     found = ExactPairs(distance, targets)(sources, rows, columns)
     assert found.tolist() == exact_distances(distance, targets, sources)[rows, columns].tolist()
+    if compiled:
+        pytest.importorskip("torch")
+        monkeypatch.setattr("sjft_tools.matching.device_pairs._MOST_NUMBERS", 1000)
+        pairs = DeviceProduct("cpu").load(distance, targets)
+        assert pairs.exact(sources, rows, columns).tolist() == found.tolist()
     assert ExactPairs(distance, targets)(sources, rows[:0], columns[:0]).shape == (0,)

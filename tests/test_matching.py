@@ -13,24 +13,27 @@ from descriptors import (
     exact_distances,
     hide_kernels,
 )
+from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import Distance
 from sjft_tools.matching import cpu_pairs, operands
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.matching.matcher import Matcher, match_all
-from sjft_tools.matching.products import Product, make_product
+from sjft_tools.matching.products import DeviceProduct, Product, make_product
 from sjft_tools.top_k import merge
 
 
-@pytest.fixture(params=["numpy", "torch", "no numba"])
+@pytest.fixture(params=["numpy", "torch", "torch on a device", "no numba"])
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Product:
-    """Each product, and numpy's without the compiled kernels."""
+    """Each product, and numpy's without the compiled kernels. The CPU stands in for a GPU."""
     if request.param == "no numba":
         hide_kernels(monkeypatch)
         return make_product("numpy")
     pytest.importorskip("numba")
-    if request.param == "torch":
+    if "torch" in request.param:
         pytest.importorskip("torch")
+    if request.param == "torch on a device":
+        return DeviceProduct("cpu")
     return make_product(request.param)
 
 
@@ -149,6 +152,28 @@ def test_distances_equal_in_theory_tie(product: Product) -> None:
     indices, distances, _ = match(distance, target, sources.astype(np.uint16), 20, product)
     assert indices[0].tolist() == list(range(20))
     assert len(set(distances[0].tolist())) == 1
+
+
+def test_a_product_that_is_not_there_is_refused() -> None:
+    torch = pytest.importorskip("torch")
+    assert make_product("auto").name in ("numpy", "torch", "cuda")
+    if torch.cuda.is_available():
+        assert make_product("cuda").name == make_product("auto").name == "cuda"
+    else:
+        with pytest.raises(InputError, match="the product cuda needs a GPU"):
+            make_product("cuda")
+
+
+def test_a_real_gpu_gives_the_same_bytes() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    distance = Distance(LAYERS, BINS)
+    targets, sources = draw_descriptors(1, 60), draw_descriptors(2, 500)
+    expected = brute_force(distance, targets, sources, 50)
+    indices, distances, _ = match(distance, targets, sources, 50, make_product("cuda"), 128)
+    assert (indices == expected[0]).all()
+    assert (distances == expected[1]).all()
 
 
 def hardest(layers: tuple[Layer, ...], bins: int) -> np.ndarray:

@@ -6,10 +6,12 @@ Which more depends on its rounding; exact distances decide afterwards.
 
 from __future__ import annotations
 
-from typing import Protocol
+import time
+from typing import Any, Callable, Protocol
 
 import numpy as np
 
+from sjft.errors import InputError
 from sjft_tools.distance import Distance
 
 
@@ -48,11 +50,12 @@ class NumpyProduct:
         """Take in the targets, counts T x dimensions."""
         from sjft_tools.matching.cpu_pairs import CpuPairs
 
-        return CpuPairs(distance, targets, _add_product)
+        return CpuPairs(distance, targets, self.add_product)
 
-
-def _add_product(total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
-    total += sources @ targets.T
+    @staticmethod
+    def add_product(total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add sources @ targets.T to `total`: S x n, T x n, S x T float32."""
+        total += sources @ targets.T
 
 
 class TorchProduct:
@@ -61,33 +64,77 @@ class TorchProduct:
     name = "torch"
 
     def __init__(self) -> None:
-        import torch
-
-        # The bound on rounding is float32's, not that of what "high" takes instead.
-        torch.set_float32_matmul_precision("highest")
-        self._torch = torch
+        self._torch = _exact_torch()
 
     def load(self, distance: Distance, targets: np.ndarray) -> Pairs:
         """Take in the targets, counts T x dimensions."""
         from sjft_tools.matching.cpu_pairs import CpuPairs
 
-        return CpuPairs(distance, targets, self._add_product)
+        return CpuPairs(distance, targets, self.add_product)
 
-    def _add_product(self, total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+    def add_product(self, total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
+        """Add sources @ targets.T to `total`: S x n, T x n, S x T float32."""
         as_tensor = self._torch.from_numpy
         as_tensor(total).addmm_(as_tensor(sources), as_tensor(targets).T)
 
 
-NAMES = ("auto", "numpy", "torch")
+class DeviceProduct:
+    """torch's product, and all else about pairs, on `device`."""
+
+    name = "cuda"
+
+    def __init__(self, device: str = "cuda") -> None:
+        _exact_torch()
+        self._device = device
+
+    def load(self, distance: Distance, targets: np.ndarray) -> Pairs:
+        """Take in the targets, counts T x dimensions."""
+        from sjft_tools.matching.device_pairs import DevicePairs
+
+        return DevicePairs(distance, targets, self._device)
+
+
+#: What make_product() takes.
+NAMES = ("auto", "numpy", "torch", "cuda")
 
 
 def make_product(name: str = "auto") -> Product:
-    """Return the product called `name`; "auto" takes the fastest that this machine has."""
+    """Return the product called `name`; "auto": a GPU's if there is one, or the CPU's fastest.
+
+    Neighbours do not depend on it. Raises InputError where this machine does not have it.
+    """
     if name == "numpy":
         return NumpyProduct()
     try:
-        return TorchProduct()
-    except ImportError:
-        if name != "auto":
-            raise
+        torch = _exact_torch()
+    except ImportError as error:
+        if name == "auto":
+            return NumpyProduct()
+        raise InputError(f"the product {name} needs torch: pip install torch") from error
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("the product cuda needs a GPU, and torch sees none on this machine")
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        return DeviceProduct()
+    if name == "auto" and _seconds(NumpyProduct.add_product) < _seconds(TorchProduct().add_product):
         return NumpyProduct()
+    return TorchProduct()
+
+
+def _exact_torch() -> Any:
+    """Return torch, set to multiply float32 as float32: for that the bound on rounding holds."""
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    return torch
+
+
+def _seconds(add_product: Callable[[np.ndarray, np.ndarray, np.ndarray], None]) -> float:
+    """Return the least time that a product took of a few of the size that matching calls for."""
+    sources, targets = np.ones((512, 4096), np.float32), np.ones((256, 4096), np.float32)
+    total = np.zeros((512, 256), np.float32)
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        add_product(total, sources, targets)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
