@@ -59,19 +59,25 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.fixture(params=["caffe", "torch"])
+def require(backend: str) -> None:
+    """Skip a test of a backend that this machine does not have."""
+    if backend in ("torch", "cuda"):
+        torch = pytest.importorskip("torch")
+        if backend == "cuda" and not torch.cuda.is_available():
+            pytest.skip("needs a GPU and a torch that can use it")
+
+
+@pytest.fixture(params=["caffe", "torch", "cuda"])
 def alexnet_backend(request: pytest.FixtureRequest) -> str:
-    """Each backend of the AlexNet bank that runs on a CPU."""
-    if request.param == "torch":
-        pytest.importorskip("torch")
+    """Each backend of the AlexNet bank that is here."""
+    require(request.param)
     return request.param
 
 
-@pytest.fixture(params=["numpy", "torch"])
+@pytest.fixture(params=["numpy", "torch", "cuda"])
 def gabor_backend(request: pytest.FixtureRequest) -> str:
-    """Each backend of the Gabor bank that runs on a CPU."""
-    if request.param == "torch":
-        pytest.importorskip("torch")
+    """Each backend of the Gabor bank that is here."""
+    require(request.param)
     return request.param
 
 
@@ -163,12 +169,11 @@ def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path, alexnet_ba
         assert np.allclose(found[1], expected.reshape(len(expected), -1), atol=1e-5 * scale)
 
 
-def test_alexnet_backends_agree_on_real_images(shared_data: Path) -> None:
-    pytest.importorskip("torch")
+@pytest.mark.parametrize("backend", ["torch", "cuda"])
+def test_alexnet_backends_agree_on_real_images(backend: str, shared_data: Path) -> None:
+    require(backend)
     weights = str(shared_data / "alexnet_conv12.npz")
-    by_caffe, by_torch = (
-        make_bank("alexnet", weights, backend=backend) for backend in ("caffe", "torch")
-    )
+    by_caffe, by_torch = (make_bank("alexnet", weights, backend=b) for b in ("caffe", backend))
     files = sorted((shared_data / "target_oxford17_flowers" / "images").iterdir())[::150]
     images = np.stack(
         [warp(decode_image(file.read_bytes(), file.name), by_caffe) for file in files]
@@ -180,16 +185,16 @@ def test_alexnet_backends_agree_on_real_images(shared_data: Path) -> None:
 def bank_of(kind: str, tmp_path: Path) -> Bank:
     """A bank by `kind`, such as "alexnet torch"."""
     name, backend = kind.split()
-    if backend == "torch":
-        pytest.importorskip("torch")
+    require(backend)
     weights = save_npz(tmp_path / "w.npz", random_weights()) if name == "alexnet" else None
     return make_bank(name, weights, backend=backend)
 
 
 KINDS = ("alexnet caffe", "alexnet torch", "gabor numpy", "gabor torch")
+GPU_KINDS = ("alexnet cuda", "gabor cuda")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + GPU_KINDS)
 def test_responses_do_not_depend_on_the_batch_or_on_threads(kind: str, tmp_path: Path) -> None:
     bank = bank_of(kind, tmp_path)
     number = bank.batch + 3

@@ -47,21 +47,21 @@ class TorchBackend:
             )
         self.device = self.torch.device("cuda" if backend == "cuda" else "cpu")
         self._threads = self.torch.get_num_threads()
+        # For the whole process: set and reset by threads side by side, they would get mixed up.
+        self.torch.backends.cudnn.allow_tf32 = False
+        self.torch.backends.cuda.matmul.allow_tf32 = False
+        self.torch.backends.cudnn.deterministic = True
+        self.torch.backends.cudnn.benchmark = False
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Any]:
         """A block whose operations run as the class says; gives torch."""
-        torch = self.torch
-        if self.device.type == "cuda":
-            exact = torch.backends.cudnn.flags(
-                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-            )
-            with torch.inference_mode(), exact:
-                yield torch
-            return
-        torch.set_num_threads(1)
+        on_cpu = self.device.type == "cpu"
+        if on_cpu:
+            self.torch.set_num_threads(1)
         try:
-            with torch.inference_mode():
-                yield torch
+            with self.torch.inference_mode():
+                yield self.torch
         finally:
-            torch.set_num_threads(self._threads)
+            if on_cpu:
+                self.torch.set_num_threads(self._threads)
