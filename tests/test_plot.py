@@ -16,7 +16,7 @@ from conftest import run_sjft
 from joint_world import make_world
 from sjft_tools.cli import main
 from sjft_tools.curves.drawing import quantities, smoothed
-from sjft_tools.curves.reading import default_name, read_run
+from sjft_tools.curves.reading import default_names, read_run
 from sjft_tools.curves.run import TEST, TRAIN, Key, Run, is_accuracy
 from train_job import caffe_reference, write_job
 
@@ -277,8 +277,13 @@ def test_errors_come_first_and_the_rate_last():
 
 
 def test_names_after_files():
-    names = [default_name(p) for p in ("a/joint_train.log", "x.csv", "caffe.INFO", ".log", "b.txt")]
-    assert names == ["joint", "x", "caffe.INFO", ".log", "b"]
+    files = ["a/joint_train.log", "x.csv", "caffe.INFO", ".log", "b.txt"]
+    assert default_names(files) == ["joint", "x", "caffe.INFO", ".log", "b"]
+    rounds = [f"run/round_{number}/x_train.csv" for number in (1, 2)]
+    assert default_names(rounds) == ["round_1/x", "round_2/x"]
+    deeper = [f"run/round_{number}/snapshots/x_train.csv" for number in (1, 2)]
+    assert default_names(deeper) == ["round_1/snapshots/x", "round_2/snapshots/x"]
+    assert default_names(["x.log", "x.log"]) == ["x", "x"] and default_names([]) == []
 
 
 # ---- what is refused
@@ -305,7 +310,7 @@ def test_bad_input(tmp_path, capsys):
         ((nothing, *out), "nothing.log holds no values: expected a log of 'caffe train'"),
         ((tmp_path / "binary.log", *out), "binary.log holds no values"),
         ((spoilt, *out), "no quantity with a finite value is left to be drawn"),
-        ((log, same, *out), "two runs are called 'x': give them names, as in first="),
+        ((log, f"x={same}", *out), "two runs are called 'x': give them names, as in first="),
         ((f"{log},", *out), "names no log between its commas"),
         ((log, "--only", "los", *out), "has the quantity 'los' of --only; did you mean 'loss'?"),
         ((log, "--out", tmp_path / "out.pdf"), "must end in .png, .svg, .csv"),

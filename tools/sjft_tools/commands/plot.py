@@ -16,7 +16,7 @@ from sjft.errors import InputError, did_you_mean
 from sjft_tools.atomic import new_file, refuse_existing
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.curves.drawing import draw_curves, quantities
-from sjft_tools.curves.reading import default_name, read_run
+from sjft_tools.curves.reading import default_names, read_run
 from sjft_tools.curves.run import Run, is_vector
 
 _ENDINGS = (".png", ".svg", ".csv")
@@ -89,18 +89,21 @@ def _check_outputs(paths: Sequence[str], force: bool) -> None:
 
 def _named_runs(texts: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return name and files of every run. Raises InputError if two are called the same."""
-    runs: list[tuple[str, list[str]]] = []
+    given: list[tuple[str | None, list[str]]] = []
     for text in texts:
         name, equals, rest = text.partition("=")
         if os.path.exists(text):
-            name, files = default_name(text), [text]
+            given.append((None, [text]))
         elif equals and name and os.sep not in name:
-            files = [rest] if os.path.exists(rest) else rest.split(",")
+            given.append((name, [rest] if os.path.exists(rest) else rest.split(",")))
         else:
-            files = text.split(",")
-            name = default_name(files[0])
-        if "" in files:
+            given.append((None, text.split(",")))
+        if "" in given[-1][1]:
             raise InputError(f"{text!r} names no log between its commas: expected [NAME=]LOG[,LOG]")
+    names = iter(default_names([files[0] for name, files in given if name is None]))
+    runs: list[tuple[str, list[str]]] = []
+    for chosen, files in given:
+        name = next(names) if chosen is None else chosen
         if name in dict(runs):
             raise InputError(
                 f"two runs are called {name!r}: give them names, as in first={files[0]}; the parts "

@@ -138,8 +138,22 @@ def _event_key(event: Event, name: str) -> Key | None:
     return Key(TEST, event.net or 0, LOSS if event.kind == "test_loss" else name)
 
 
-def default_name(path: str) -> str:
-    """Return how a run is called after its file: without the endings that Caffe and sjft give."""
+def default_names(paths: Sequence[str]) -> list[str]:
+    """Return how runs are called after their files, with as many folders as tell them apart.
+
+    The endings that Caffe and sjft give are left out.
+    """
+    folders = [os.path.dirname(os.path.abspath(path)).split(os.sep) for path in paths]
+    names = [_base_name(path) for path in paths]
+    for depth in range(max(map(len, folders), default=0)):
+        tails = (folder[max(0, len(folder) - depth) :] for folder in folders)
+        longer = ["/".join([*tail, name]) for tail, name in zip(tails, names)]
+        if len(set(longer)) == len(paths):
+            return longer
+    return names
+
+
+def _base_name(path: str) -> str:
     name = os.path.basename(path)
     for ending in (".csv", ".log", ".txt", "_train"):
         name = name[: -len(ending)] if name.endswith(ending) and name != ending else name
