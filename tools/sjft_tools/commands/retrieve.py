@@ -12,14 +12,13 @@ import sys
 
 from sjft_tools.banks import BACKENDS
 from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.matching.products import NAMES
 from sjft_tools.retrieval.bad_sources import MOST_BAD
 from sjft_tools.retrieval.inputs import Paths
 from sjft_tools.retrieval.plan import SHARD_SIZE
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.run import retrieve
 from sjft_tools.retrieval.work_folder import default_work
-
-PRODUCTS = ("auto", "numpy", "torch", "cuda")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +75,7 @@ def add_product(parser: argparse.ArgumentParser) -> None:
     """Add --product."""
     parser.add_argument(
         "--product",
-        choices=PRODUCTS,
+        choices=NAMES,
         default="auto",
         help="what multiplies matrices in matching; the result does not depend on it",
     )

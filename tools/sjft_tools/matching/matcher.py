@@ -28,6 +28,10 @@ class Matcher:
         self._limits = limits.copy()
         self._pairs = product.load(distance, targets)
 
+    def renew(self, limits: np.ndarray) -> None:
+        """Set the limits to `limits`, float64 (T,), whether they are lower or higher."""
+        self._limits = limits.copy()
+
     def tighten(self, limits: np.ndarray) -> None:
         """Lower the limits to `limits`, float64 (T,), where those are lower."""
         np.minimum(self._limits, limits, out=self._limits)

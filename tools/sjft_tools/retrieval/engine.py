@@ -27,7 +27,7 @@ OnBad = Callable[[str], Any]
 class Engine:
     """Describes images and matches them, by what `plan` and `inputs` say.
 
-    Nothing is kept from one shard to the next but the targets' descriptors.
+    Nothing is kept from one shard to the next but the targets' operands.
     """
 
     def __init__(self, inputs: Inputs, plan: Plan, product: str) -> None:
@@ -36,6 +36,7 @@ class Engine:
         self._plan = plan
         self._product = make_product(product)
         self._describer = Describer(inputs.bank, Histogrammer(inputs.bins))
+        self._matcher: tuple[str, Matcher] | None = None
         self.distance = Distance(inputs.bank.layers, inputs.bins.edges.shape[1])
 
     def describe_targets(
@@ -89,9 +90,7 @@ class Engine:
             on_bad(sentence)
 
         stream = self._describer.stream(self._inputs.source, positions, "sources", note, advance)
-        some = targets if len(of.rows) == len(targets) else targets[of.rows]
-        matcher = Matcher(self.distance, some, of.limits, self._product)
-        found = match_all(matcher, stream, len(of.rows), self._plan.k)
+        found = match_all(self._matcher_of(of, targets), stream, len(of.rows), self._plan.k)
         rows = of.rows.astype(np.int32)[found.targets]
         seconds = time.perf_counter() - started
         stats = Stats(
@@ -103,3 +102,13 @@ class Engine:
             images_per_second=round(len(positions) / seconds, 3),
         )
         return found._replace(targets=rows), stats
+
+    def _matcher_of(self, of: Pass, targets: np.ndarray) -> Matcher:
+        """Return a matcher with the limits of a pass, which are tightened in every shard anew."""
+        if self._matcher is None or self._matcher[0] != of.identity(self._plan):
+            self._matcher = None  # before the next one is made, for it is large
+            some = targets if len(of.rows) == len(targets) else targets[of.rows]
+            matcher = Matcher(self.distance, some, of.limits, self._product)
+            self._matcher = (of.identity(self._plan), matcher)
+        self._matcher[1].renew(of.limits)
+        return self._matcher[1]
