@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import draw_image, write_image_lmdb
+from conftest import REPO, draw_image, write_image_lmdb
 from retrieval_runs import World, forker, make_world
+
+FORMATS = (REPO / "docs" / "formats.md").read_text(encoding="utf-8").split("work folder\n")[1]
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,7 @@ def test_shards_hold_what_their_stats_say(clean: World) -> None:
         stats = json.loads(path.read_text())
         with np.load(path.with_suffix(".npz")) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        assert all(f"| `{key}`" in FORMATS or f", `{key}`" in FORMATS for key in stats)
         assert set(arrays) == {"targets", "sources", "distances"}
         assert [arrays[n].dtype for n in ("targets", "sources", "distances")] == ["i4", "i8", "f8"]
         assert (arrays["sources"] >= stats["start"]).all()
