@@ -18,7 +18,11 @@ import pytest
 from conftest import REPO, draw_image, write_image_lmdb
 from retrieval_runs import World, forker, make_world
 
-FORMATS = (REPO / "docs" / "formats.md").read_text(encoding="utf-8").split("\n## Work folder of a retrieval\n")[1]
+FORMATS = (
+    (REPO / "docs" / "formats.md")
+    .read_text(encoding="utf-8")
+    .split("\n## Work folder of a retrieval\n")[1]
+)
 
 
 @pytest.fixture(scope="module")
