@@ -1,10 +1,13 @@
-"""How fast targets and sources are matched: sjft's exact way beside the direct ones.
+"""How fast targets and sources are matched: sjft's exact way beside others.
 
-    python benchmarks/matching.py [--targets 200] [--sources 2000] [--k 100] [--json FILE]
+    python benchmarks/matching.py [--targets 512] [--rounds 5] [--json FILE]
+                                  [--lmdbs TARGET SOURCE BINS.npz WEIGHTS]
 
-Descriptors are drawn, of the AlexNet bank's shape: 352 channels of 100 bins. The direct ways run on
-as many pairs as a few seconds allow. sjft's neighbours are compared with those of the float64 brute
-force for the targets that it got to.
+As many sources as ImageNet has, K = 5,000: the sources are a few thousand descriptors, drawn or of
+real images, over and over. Limits come from a sample as in 'sjft retrieve'; sjft's rate includes
+the time for them, shared among all sources, and all else that matching a block of sources takes.
+The ways take turns in random order. A float64 brute force checks sjft's candidates of a few
+targets.
 """
 
 from __future__ import annotations
@@ -13,140 +16,146 @@ import argparse
 import json
 import os
 import platform
+import random
 import time
 from pathlib import Path
 
 import numpy as np
+from drawn_descriptors import BINS, LAYERS, draw
+from matching_ways import PIXELS, Way, direct_float64, others
+from medians import Median, median_of
 
-from sjft_tools.banks.bank import Layer
-from sjft_tools.distance import EPS, Distance
-from sjft_tools.matching import ExactMatcher, nearest
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.banks import make_bank
+from sjft_tools.bins import load_bins
+from sjft_tools.command import progress
+from sjft_tools.describe import Describer
+from sjft_tools.distance import Distance
+from sjft_tools.histogram import Histogrammer
+from sjft_tools.matching.candidates import Candidates, nearest
+from sjft_tools.matching.limits import limits, sample_positions
+from sjft_tools.matching.matcher import SOURCE_BLOCK, Matcher
+from sjft_tools.matching.products import NAMES, make_product
 
-LAYERS = (Layer("conv1", 96, 54 * 54, 0.5 / 96), Layer("conv2", 256, 26 * 26, 0.5 / 256))
-BINS = 100
-DIMENSIONS = [BINS * layer.channels for layer in LAYERS]
-WEIGHTS = np.repeat([layer.weight / 2 for layer in LAYERS], DIMENSIONS)
-PIXELS = np.repeat([layer.pixels for layer in LAYERS], DIMENSIONS)
-BRUTE_FORCE_SECONDS = 8.0
-
-
-def draw(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Return `count` distinct descriptors: a few drawn ones with their channels turned."""
-    few = min(count, 32)
-    parts = []
-    for layer in LAYERS:
-        shape = (few, layer.channels, BINS)
-        drawn = rng.gamma(0.3, size=shape) + 0.05
-        drawn /= drawn.sum(axis=2, keepdims=True)
-        histograms = rng.multinomial(layer.pixels, drawn).astype(np.uint16)
-        turns = rng.integers(layer.channels, size=count)
-        turned = [np.roll(histograms[i % few], turns[i], axis=0).ravel() for i in range(count)]
-        parts.append(np.stack(turned))
-    return np.hstack(parts)
+SOURCES, K = 1_281_167, 5000
+POOL = 3072
+DIRECT, PRODUCT, FAISS, OURS = "direct", "float32 product alone", "faiss", "sjft, "
 
 
-def direct_float64(p: np.ndarray, q: np.ndarray) -> float:
-    """Section 3 of the method as one writes it down, one target at a time; returns the seconds."""
-    begin = time.perf_counter()
-    for row in p:
-        terms = (row - q) * (np.log(row + EPS) - np.log(q + EPS))
-        (terms * WEIGHTS).sum(axis=1)
-    return time.perf_counter() - begin
+def real(paths: list[str], targets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the descriptors of the first images of two LMDBs."""
+    bins = load_bins(paths[2])
+    bank = make_bank(bins.info.bank, paths[3], bins.info.resize, bins.info.resolution)
+    describer = Describer(bank, Histogrammer(bins))
+    made = []
+    for path, most in ((paths[0], targets), (paths[1], POOL)):
+        lmdb = ImageLmdb(path, "image")
+        positions = range(min(most, lmdb.count))
+        made.append(np.concatenate([s.counts for s in describer.stream(lmdb, positions, path)]))
+    return made[0], made[1]
 
 
-def brute_force(p: np.ndarray, q: np.ndarray, k: int) -> list[np.ndarray]:
-    """The same in blocks of sources that fit the cache, for some seconds.
-
-    Returns the neighbours of the targets that it got to.
-    """
+def names() -> list[str]:
+    """Return the products that this machine has."""
     found = []
-    begin = time.perf_counter()
-    for row in p:
-        distances = np.empty(len(q))
-        for start in range(0, len(q), 32):
-            block = q[start : start + 32]
-            terms = (row - block) * np.log((row + EPS) / (block + EPS))
-            distances[start : start + 32] = terms @ WEIGHTS
-        found.append(np.lexsort((np.arange(len(q)), distances))[:k])
-        if time.perf_counter() - begin > BRUTE_FORCE_SECONDS:
-            break
+    for name in NAMES[1:]:
+        try:
+            make_product(name)
+        except Exception as error:
+            print(f"{name}: {error}")
+        else:
+            found.append(name)
     return found
 
 
-def direct_float32(p: np.ndarray, q: np.ndarray, k: int) -> float:
-    """The same in float32, the logarithms being given; returns the seconds."""
-    p, q = p.astype(np.float32), q.astype(np.float32)
-    log_p, log_q = np.log(p + np.float32(EPS)), np.log(q + np.float32(EPS))
-    weights = WEIGHTS.astype(np.float32)
-    begin = time.perf_counter()
-    for row, log_row in zip(p, log_p):
-        distances = np.empty(len(q), np.float32)
-        for start in range(0, len(q), 32):
-            stop = start + 32
-            terms = (row - q[start:stop]) * (log_row - log_q[start:stop])
-            distances[start:stop] = terms @ weights
-        np.argpartition(distances, k - 1)
-    return time.perf_counter() - begin
+def agrees(found: Candidates, far: np.ndarray, targets: np.ndarray, block: np.ndarray) -> bool:
+    """Return whether the candidates of a few targets are a float64 brute force's, in its order."""
+    shares = block / PIXELS
+    for target in range(0, len(targets), max(1, len(targets) // 8)):
+        direct = direct_float64(targets[target] / PIXELS, shares)
+        expected = np.lexsort((np.arange(len(direct)), direct))
+        expected = expected[direct[expected] <= far[target]]
+        if found.sources[found.targets == target].tolist() != expected.tolist():
+            return False
+    return True
 
 
-def one_sgemm(p: np.ndarray, q: np.ndarray, k: int) -> float:
-    """One float32 matrix product and argpartition: fast, and neither exact nor bounded in memory.
+def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
+    """Return each way's pairs per second, once for each round, in a random order each time."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    order = random.Random(1)
+    for way in ways.values():
+        way()
+    for _ in progress(range(rounds), "pairs per second", unit="round"):
+        for name in order.sample(list(ways), len(ways)):
+            begin = time.perf_counter()
+            pairs = ways[name]()
+            rates[name].append(pairs / (time.perf_counter() - begin))
+    return rates
 
-    Returns the seconds that these two take, the operands being given.
-    """
-    log_p, log_q = np.log(p + EPS), np.log(q + EPS)
-    left = np.hstack([WEIGHTS * p, WEIGHTS * log_p]).astype(np.float32)
-    right = np.hstack([log_q, q]).astype(np.float32)
-    own = (WEIGHTS * q * log_q).sum(axis=1)
-    begin = time.perf_counter()
-    np.argpartition(own - left @ right.T, k - 1, axis=1)
-    return time.perf_counter() - begin
+
+def best(medians: dict[str, Median], start: str) -> float:
+    """Return the highest median among the ways whose names begin with `start`, nan without one."""
+    return max((m.median for n, m in medians.items() if n.startswith(start)), default=float("nan"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--targets", type=int, default=200)
-    parser.add_argument("--sources", type=int, default=2000)
-    parser.add_argument("--k", type=int, default=100)
+    parser.add_argument("--targets", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--lmdbs", nargs=4, metavar=("TARGET", "SOURCE", "BINS.npz", "WEIGHTS"))
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/matching.json"))
     args = parser.parse_args()
-    if not 0 < args.k <= args.sources:
-        parser.error("--k must lie in 1..sources")
-    rng = np.random.default_rng(1)
-    targets, sources = draw(rng, args.targets), draw(rng, args.sources)
-    sources[-1] = sources[0]
-    p, q = targets / PIXELS, sources / PIXELS
-    plain, blocked = "direct float64, a target at a time", "direct float64, in blocks for the cache"
-    rates = {plain: len(p[:3]) * len(q) / direct_float64(p[:3], q)}
-    begin = time.perf_counter()
-    truth = brute_force(p, q, args.k)
-    rates[blocked] = len(truth) * len(q) / (time.perf_counter() - begin)
-    some = max(1, 40_000 // args.sources)
-    seconds = direct_float32(p[:some], q, args.k)
-    rates["direct float32, logarithms given"] = len(p[:some]) * len(q) / seconds
-    seconds = one_sgemm(p, q, args.k)
-    rates["one float32 product, not exact"] = args.targets * args.sources / seconds
-
+    if args.lmdbs:
+        targets, pool = real(args.lmdbs, args.targets)
+    else:
+        targets, pool = draw(args.targets, POOL, seed=1)
     distance = Distance(LAYERS, BINS)
-    exact = ExactMatcher(distance, targets, lambda indices: sources[indices], 32)
-    begin = time.perf_counter()
-    indices, _ = nearest(distance, targets, iter([sources]), args.k, exact)
-    seconds = time.perf_counter() - begin
-    rates["sjft, exact"] = args.targets * args.sources / seconds
-    equal = all((row == expected).all() for row, expected in zip(indices, truth))
+    sample = pool[sample_positions(SOURCES, K, seed=1) % len(pool)]
+    block = pool[:SOURCE_BLOCK]
+    block[-1] = block[0]
+    positions = np.arange(len(block))
+    ways = others(targets, block, max(1, K * len(block) // SOURCES))
+    limit_seconds, equal, shares = {}, True, []
+    for name in names():
+        product = make_product(name)
+        begin = time.perf_counter()
+        far = limits(distance, targets, sample, SOURCES, K, product)
+        limit_seconds[OURS + name] = time.perf_counter() - begin
+        matcher = Matcher(distance, targets, far, product)
+        found = nearest(matcher.match(positions, block), len(block))
+        shares.append(len(found.targets) / (len(targets) * len(block)))
+        equal &= agrees(found, far, targets, block)
+        ways[OURS + name] = lambda matcher=matcher: (
+            matcher.match(positions, block) and len(targets) * len(block)
+        )
+    rates = measure(ways, args.rounds)
+    for name, seconds in limit_seconds.items():
+        extra = seconds / (SOURCES * len(targets))
+        rates[name] = [1 / (1 / rate + extra) for rate in rates[name]]
+    medians = {name: median_of(values) for name, values in rates.items()}
 
-    print(f"{args.targets} targets x {args.sources} sources, K = {args.k}, {os.cpu_count()} cores")
-    print(f"{'':40}{'pairs/s':>12}{'times':>8}")
-    for name, rate in rates.items():
-        print(f"{name:40}{rate:12,.0f}{rate / rates[plain]:8,.0f}")
-    print(f"neighbours of {len(truth)} targets {'equal' if equal else 'DIFFER FROM'} brute force's")
+    print(f"{len(targets)} targets, {os.cpu_count()} cores, {shares[0]:.2%} of the pairs in limits")
+    print(f"{'':42}pairs/s, median (95 %)")
+    for name, median in sorted(medians.items(), key=lambda item: item[1].median):
+        print(f"{name:42}{median.text(',.0f')}")
+    ours = best(medians, OURS)
+    ratios = {
+        name: ours / best(medians, start)
+        for name, start in (("direct", DIRECT), ("faiss", FAISS), ("product alone", PRODUCT))
+    }
+    print("sjft: " + ", ".join(f"{ratio:.3g} x {name}" for name, ratio in ratios.items()))
+    print(f"candidates {'equal' if equal else 'DIFFER FROM'} float64 brute force's")
     args.json.parent.mkdir(parents=True, exist_ok=True)
     content = {
-        "targets": args.targets,
-        "sources": args.sources,
-        "k": args.k,
+        "targets": len(targets),
+        "sources": SOURCES,
+        "k": K,
+        "descriptors": "of images" if args.lmdbs else "drawn",
         "pairs_per_second": rates,
-        "compared_with_brute_force": len(truth),
+        "seconds_for_limits": limit_seconds,
+        "share_of_pairs_within_limits": shares,
+        "ratios": ratios,
         "equal": equal,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
