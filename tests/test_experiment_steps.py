@@ -97,6 +97,20 @@ def test_an_output_made_before_a_kill_is_taken(tmp_path: Path) -> None:
     assert (tmp_path / "steps" / "1.done.json").exists()
 
 
+def test_a_kill_between_two_outputs(tmp_path: Path) -> None:
+    """The command, which replaces nothing, finds none of them; its unfinished work stays."""
+    a, b, kept = tmp_path / "a", tmp_path / "b", tmp_path / "emptied" / "kept"
+    make = 'test ! -e "$0" && echo x > "$0" && echo y >> "$2" && test -e "$3" && echo x > "$1"'
+    words = ["sh", "-c", make, *map(str, (a, b, kept, tmp_path / "go"))]
+    step = Step("1", words, [], [str(a), str(b), str(kept)], emptied=[str(kept.parent)])
+    with pytest.raises(StepFailed):
+        run_all(tmp_path, step)
+    assert a.exists() and not b.exists()
+    (tmp_path / "go").touch()
+    run_all(tmp_path, step)
+    assert b.exists() and kept.read_text() == "y\ny\n"
+
+
 def test_a_lost_input_and_a_lost_output_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none does not exist: 'sh .* reads it"):
         run_all(tmp_path, copy("1", tmp_path / "out", tmp_path / "none"))
@@ -132,6 +146,18 @@ slow = 'trap "sleep 0.5; exit 1" TERM; touch begun; while :; do sleep 0.1; done'
 step = Step("1", ["sh", "-c", slow], [], ["out"])
 run_all(Path("."), step)
 """
+
+
+def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:
+    """Whoever reads it will say what is wrong."""
+    (tmp_path / "lmdb").mkdir()
+    for text in ("{", "[]"):
+        (tmp_path / "lmdb" / "sjft.json").write_text(text)
+        assert Fingerprints().of(str(tmp_path / "lmdb")) not in (MISSING, "")
+    (tmp_path / "folder").mkdir()
+    before = Fingerprints().of(str(tmp_path / "folder"))
+    (tmp_path / "folder" / "dangling").symlink_to(tmp_path / "nowhere")
+    assert Fingerprints().of(str(tmp_path / "folder")) != before
 
 
 def test_a_killed_run_takes_its_command_along(tmp_path: Path) -> None:

@@ -15,11 +15,13 @@ import pytest
 import yaml
 
 from conftest import REPO, run_sjft
+from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft_tools.demo import digits
 from sjft_tools.demo.folders import write_class_folders, write_source
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.run_folder import check_run_folder, claim_run_folder
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.validation import check_options
 
@@ -161,6 +163,12 @@ def changed(images: Path, **changes: Any) -> dict[str, Any]:
         ({"source": "nowhere_lmdb"}, "nowhere_lmdb does not exist: 'sjft retrieve"),
         ({"target_test": {"convert": "folders ."}}, "invalid choice: 'folders'"),
         ({"target_test": {"convert": "folder none"}}, "none does not exist: 'sjft convert"),
+        ({"target_test": {"convert": ""}}, "'target_test': expected after 'convert' the kind of"),
+        ({"target_test": {"convert": "folder --resize 36 x"}}, "the kind of set, then its place"),
+        ({"evaluate": "--resize '36"}, """"--resize '36" cannot be split into words"""),
+        ({"evaluate": "--help"}, "cannot work: unrecognized arguments: --help"),
+        ({"harden": "--scores=x.npz"}, "--scores is not for an experiment, whose results all lie"),
+        ({"rounds": [{"max_iter": 5, "base_lr": "1e-3"}]}, "takes for text: write 0.001\n"),
     ],
 )
 def test_bad_experiments_are_refused_at_once(
@@ -170,6 +178,53 @@ def test_bad_experiments_are_refused_at_once(
     output = run_sjft("run", path, "--out", tmp_path / "run", cwd=REPO, status=2)
     assert message in output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(images: Path, tmp_path: Path) -> None:
+    path, folder = write(tmp_path, experiment(images)), tmp_path / "data"
+    folder.mkdir()
+    (folder / "bins.npz").write_text("somebody's")
+    output = run_sjft("run", path, "--out", folder, cwd=REPO, status=2)
+    assert "data holds files that no 'sjft run' has made" in output
+    assert [file.name for file in folder.iterdir()] == ["bins.npz"]
+    claimed = tmp_path / "run"
+    claimed.mkdir()
+    claim_run_folder(str(claimed), "digits")
+    check_run_folder(str(claimed), "digits")
+    with pytest.raises(InputError, match="is the run folder of the experiment 'digits', not of"):
+        check_run_folder(str(claimed), "letters")
+    (claimed / "steps" / "run.json").write_text('{"format": "sjft run 0"}')
+    with pytest.raises(InputError, match="of another version of sjft: format 'sjft run 0'"):
+        check_run_folder(str(claimed), "digits")
+    with pytest.raises(InputError, match="is not a folder"):
+        check_run_folder(str(path), "digits")
+
+
+def test_joined_lmdbs_come_before_the_output(images: Path, tmp_path: Path) -> None:
+    joined = {"convert": "joined a_lmdb b_lmdb --resize 36"}
+    plan = Plan(read_experiment(str(write(tmp_path, changed(images, source=joined)))), "x")
+    [step] = [step for step in plan.all_steps() if step.name == "convert_source"]
+    assert step.line == "sjft convert joined a_lmdb b_lmdb x/source_lmdb --resize 36"
+    assert step.inputs == ["a_lmdb", "b_lmdb"]
+
+
+def test_the_net_of_the_solver_is_an_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPO)
+    plan = Plan(read_experiment("prototxt/demo/experiment.yaml"), "runs/x")
+    adapts = [step for step in plan.all_steps() if step.words[1] == "adapt"]
+    assert len(adapts) == 3
+    for step in adapts:
+        assert "prototxt/demo/joint_train_val.prototxt" in step.inputs
+
+
+def test_numbers_of_neighbours_grow_from_round_to_round(images: Path, tmp_path: Path) -> None:
+    """What LEVELS_IN states already must not be given again; all that was retrieved is the most."""
+    harden = "--k0 20 --sigma0 20 --sigma1 10"
+    plan = Plan(read_experiment(str(write(tmp_path, changed(images, harden=harden)))), "x")
+    first, second = ([*plan.hardening(number).words, ""] for number in (1, 2))
+    sigmas = ["--sigma0", "20", "--sigma1", "10", ""]
+    assert first[-9:] == ["--most", "60", "--k0", "20", *sigmas]
+    assert second[-7:] == ["--most", "60", *sigmas]
 
 
 def test_a_dry_run_prints_commands_and_does_nothing(images: Path, tmp_path: Path) -> None:

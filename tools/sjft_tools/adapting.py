@@ -56,9 +56,7 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
     import_caffe()
     from caffe.proto import caffe_pb2
 
-    solver = _read(solver_path, caffe_pb2.SolverParameter())
-    if not solver.HasField("net"):
-        raise InputError(f"{solver_path} names no 'net': expected a solver with one net file")
+    solver = _read_solver(solver_path)
     net_path = solver.net
     net = _read(net_path, caffe_pb2.NetParameter())
     taken = _change_layers(net, net_path, changes)
@@ -83,6 +81,21 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
         ):
             text = header.format(of) + text_format.MessageToString(message)
             Path(partial, file).write_text(text, encoding="utf-8")
+
+
+def net_of(solver_path: str) -> str:
+    """Return the path of the net that the solver names. Raises InputError as adapt does."""
+    return str(_read_solver(solver_path).net)
+
+
+def _read_solver(path: str) -> Any:
+    import_caffe()
+    from caffe.proto import caffe_pb2
+
+    solver = _read(path, caffe_pb2.SolverParameter())
+    if not solver.HasField("net"):
+        raise InputError(f"{path} names no 'net': expected a solver with one net file")
+    return solver
 
 
 def _read(path: str, message: Any) -> Any:

@@ -35,8 +35,14 @@ class Fingerprints:
 
     def _of_lmdb(self, side_file: str) -> str:
         """Return what the side file says of the records: the paths in it are only hints."""
-        with open(side_file, encoding="utf-8") as stream:
-            content = json.load(stream)
+        with open(side_file, "rb") as stream:
+            text = stream.read()
+        try:
+            content = json.loads(text)
+        except ValueError:  # damaged: whoever reads the LMDB says so
+            return _digest(text)
+        if not isinstance(content, dict):
+            return _digest(text)
         kept = {key: value for key, value in content.items() if not key.endswith("_path")}
         return _digest(json.dumps(kept, sort_keys=True).encode())
 
@@ -59,7 +65,8 @@ def _of_folder(path: str) -> str:
         folders.sort()
         for name in sorted(files):
             file = os.path.join(parent, name)
-            lines.append(f"{os.path.relpath(file, path)}\0{os.path.getsize(file)}\n")
+            size = os.path.getsize(file) if os.path.exists(file) else MISSING  # a dangling link
+            lines.append(f"{os.path.relpath(file, path)}\0{size}\n")
     return _digest("".join(lines).encode("utf-8", "surrogateescape"))
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from sjft.levels import MAX_LEVEL
-from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE
+from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, net_of
 from sjft_tools.experiment.settings import Experiment, Section
 from sjft_tools.experiment.step import Step
 
@@ -119,7 +119,7 @@ class Plan:
         yield self._step(
             f"round_{number}_adapt",
             ["sjft", "adapt", net["solver"], folder, *data, *schedule, *name],
-            [net["solver"], test],
+            [*self._solver_files(), test],
             [solver, self.round_file(number, NET_FILE)],
         )
         before = self.weights(number - 1) if number > 1 else net["weights"]
@@ -143,11 +143,17 @@ class Plan:
         deploy, weights = self.experiment.net["deploy"], self.weights(number)
         harder, moves = (self.round_file(number, name) for name in ("levels.json", "moves.json"))
         words = ["sjft", "harden", deploy, weights, target, levels or "-", harder, "--json", moves]
-        if "--most" not in self.experiment.harden:
-            words += ["--most", str(self._highest_level())]
+        options = list(self.experiment.harden)
+        grows_neighbours = "--k0" in options
+        if "--most" not in options:
+            most = self.experiment.neighbours["k"] if grows_neighbours else self._highest_level()
+            words += ["--most", str(most)]
+        if grows_neighbours and levels:  # they state numbers of neighbours by now
+            place = options.index("--k0")
+            del options[place : place + 2]
         return self._step(
             f"round_{number}_harden",
-            [*words, *self._gpu(), *self.experiment.harden],
+            [*words, *self._gpu(), *options],
             [deploy, weights, target, *([levels] if levels else [])],
             [harder, moves],
         )
@@ -184,6 +190,10 @@ class Plan:
                 yield self.hardening(number)
         yield self.curves(rounds)
 
+    def _solver_files(self) -> list[str]:
+        solver = self.experiment.net["solver"]
+        return [solver, net_of(solver)] if os.path.isfile(solver) else [solver]
+
     def _is_converted(self, role: str) -> bool:
         return isinstance(self.experiment.images.get(role), list)
 
@@ -192,10 +202,12 @@ class Plan:
 
     def _convert(self, role: str) -> Step:
         words = self.experiment.images[role]
-        inputs = [*words[1:2], *(word for word in words[2:] if os.path.exists(word))]
+        options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+        places = words[1:options]  # one, but several LMDBs to be joined
+        inputs = [*places, *(word for word in words[options:] if os.path.exists(word))]
         return self._step(
             f"convert_{role}",
-            ["sjft", "convert", words[0], *words[1:2], self.lmdb(role), *words[2:]],
+            ["sjft", "convert", words[0], *places, self.lmdb(role), *words[options:]],
             inputs,
             [self.lmdb(role)],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from sjft_tools.experiment.runner import Outcome
 
 
-def report_page(plan: Plan, outcome: Outcome, seconds: dict[str, float]) -> str:
-    """Return the HTML of the report. `seconds`: of every step that was run, by its name."""
+def report_page(plan: Plan, outcome: Outcome, lines: dict[str, str]) -> str:
+    """Return the HTML of the report. `lines`: every step's command, by its name."""
     page = Page(f"{plan.experiment.name}: selective joint fine-tuning")
     _accuracies(page, plan, outcome)
-    _hardening(page, plan, outcome)
+    _hardening(
+        page, plan, [n for n in range(1, outcome.rounds + 1) if f"round_{n}_harden" in lines]
+    )
     page.heading("Training")
     page.picture(
         plan.file("curves.png"), "Training error dashed, test error solid, of every round."
@@ -27,7 +29,7 @@ def report_page(plan: Plan, outcome: Outcome, seconds: dict[str, float]) -> str:
     _mistakes(page, plan, outcome)
     page.heading("Commands")
     page.paragraph("Each can be typed on its own, in the folder in which the experiment was run.")
-    page.commands(step.line for step in plan.all_steps() if step.name in seconds)
+    page.commands(lines.values())
     return page.text()
 
 
@@ -59,14 +61,13 @@ def _accuracies(page: Page, plan: Plan, outcome: Outcome) -> None:
     page.paragraph(f"{images} images. The rounds ended because {outcome.reason}.")
 
 
-def _hardening(page: Page, plan: Plan, outcome: Outcome) -> None:
+def _hardening(page: Page, plan: Plan, numbers: Sequence[int]) -> None:
+    """Tell of the hard samples after the rounds `numbers`."""
     rows = []
-    for number in range(1, outcome.rounds + 1):
-        path = plan.round_file(number, "moves.json")
-        if os.path.exists(path):
-            moves = _read(path)
-            counts = [moves[key] for key in ("wrong", "uncertain", "certain", "moved")]
-            rows.append((f"after round {number}", *counts, f"{moves['delta']:.3f}"))
+    for number in numbers:
+        moves = _read(plan.round_file(number, "moves.json"))
+        counts = [moves[key] for key in ("wrong", "uncertain", "certain", "moved")]
+        rows.append((f"after round {number}", *counts, f"{moves['delta']:.3f}"))
     if not rows:
         return
     page.heading("Hard samples among the target's training images")

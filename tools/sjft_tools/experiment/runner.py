@@ -10,6 +10,7 @@ from typing import NamedTuple
 from sjft_tools.atomic import new_file
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.report import report_page
+from sjft_tools.experiment.run_folder import FORMAT, claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
 from sjft_tools.experiment.step import Steps
 
@@ -29,13 +30,14 @@ def run_experiment(plan: Plan) -> Outcome:
     """Run every step that is not done. Raises InputError, StepFailed if one cannot be done."""
     os.makedirs(plan.folder, exist_ok=True)
     with run_lock(plan.folder) as lock:
+        claim_run_folder(plan.folder, plan.experiment.name)
         steps = Steps(plan.folder, lock)
         for step in plan.before_training():
             steps.run(step)
         outcome = _rounds(plan, steps)
         steps.run(plan.curves(outcome.rounds))
         _write(plan.file(SUMMARY), json.dumps(_summary(plan, outcome), indent=1) + "\n")
-        _write(plan.file(REPORT), report_page(plan, outcome, steps.seconds))
+        _write(plan.file(REPORT), report_page(plan, outcome, steps.lines))
     return outcome
 
 
@@ -87,7 +89,7 @@ def _summary(plan: Plan, outcome: Outcome) -> dict[str, object]:
         result = json.loads(path.read_text(encoding="utf-8"))
         rounds.append({key: result[key] for key in ("top1", "top5", "mean_class", "interval")})
     return {
-        "format": "sjft run 1",
+        "format": FORMAT,
         "name": plan.experiment.name,
         "rounds": rounds,
         "best_round": outcome.best,

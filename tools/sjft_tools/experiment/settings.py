@@ -18,6 +18,7 @@ An image set is an LMDB, or what one types after `sjft convert`, without the out
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -107,7 +108,9 @@ def read_experiment(path: str) -> Experiment:
     """
     top = _section(_load(path), _TOP, path)
     images = {
-        role: shlex.split(value["convert"]) if isinstance(value, dict) else value
+        role: _convert_words(value["convert"], f"{path}, '{role}'")
+        if isinstance(value, dict)
+        else value
         for role, value in top.items()
         if role in ("target_train", "target_test", "target_validation", "source") and value
     }
@@ -116,7 +119,7 @@ def read_experiment(path: str) -> Experiment:
         for name, spec in (("bank", _BANK), ("neighbours", _NEIGHBOURS), ("net", _NET))
     )
     for section in (bank, neighbours):
-        section["options"] = shlex.split(section["options"])
+        section["options"] = _words(section["options"], path)
     rounds = [
         _section(each, _ROUND, f"{path}, round {number}")
         for number, each in enumerate(top["rounds"], 1)
@@ -129,11 +132,30 @@ def read_experiment(path: str) -> Experiment:
             f"{path}: k0 {net['k0']} neighbours are to be used, but k {neighbours['k']} are to be "
             f"retrieved: expected k >= k0"
         )
-    leaks = None if top["leaks"] is None else shlex.split(top["leaks"])
-    words = {name: shlex.split(top[name]) for name in ("harden", "evaluate", "gallery")}
+    leaks = None if top["leaks"] is None else _words(top["leaks"], path)
+    words = {name: _words(top[name], path) for name in ("harden", "evaluate", "gallery")}
     return Experiment(
         top["name"], images, bank, neighbours, net, rounds, leaks, **words, seed=top["seed"]
     )
+
+
+def _words(options: str, where: str) -> list[str]:
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        raise InputError(
+            f"{where}: {options!r} cannot be split into words as a shell does: {error}"
+        ) from None
+
+
+def _convert_words(options: str, where: str) -> list[str]:
+    words = _words(options, where)
+    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
+        raise InputError(
+            f"{where}: expected after 'convert' the kind of set, then its place, then options, as "
+            f"in 'folder photos/train --resize 256', got {options!r}"
+        )
+    return words
 
 
 def _load(path: str) -> Any:
@@ -163,5 +185,15 @@ def _section(given: Any, spec: Mapping[str, Param], where: str) -> Section:
         if key not in given and param.default is REQUIRED:
             raise InputError(f"{where} lacks the key '{key}': expected {param.kind.expected}")
         if key in given and not param.kind.accepts(given[key]):
-            raise InputError(f"{where}: '{key}' must be {param.kind.expected}, got {given[key]!r}")
+            raise InputError(
+                f"{where}: '{key}' must be {param.kind.expected}, got {given[key]!r}"
+                f"{_number_hint(given[key])}"
+            )
     return {key: given.get(key, param.default) for key, param in spec.items()}
+
+
+def _number_hint(value: Any) -> str:
+    """Say how 1e-3 is written so that YAML 1.1 reads a number."""
+    if not isinstance(value, str) or not re.fullmatch(r"[\d.]+[eE][-+]?\d+", value):
+        return ""
+    return f", which YAML takes for text: write {float(value):.12f}".rstrip("0")

@@ -63,7 +63,8 @@ class Steps:
         self._folder = os.path.join(folder, FOLDER)
         self._lock = lock
         self._fingerprints = Fingerprints()
-        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, str] = {}
+        """Step -> command, of all that were run or found done."""
 
     def run(self, step: Step) -> None:
         """Run the step, or say that it is done. Raises StepFailed, InputError for a lost input."""
@@ -71,7 +72,7 @@ class Steps:
         done, begun = self._read(step, "done"), self._read(step, "begun")
         if done is not None and self._is_done(step, wanted, done):
             print(f"done  {step.line}", flush=True)
-            self.seconds[step.name] = done["seconds"]
+            self.lines[step.name] = step.line
             return
         if done is not None or begun != wanted:
             self._clear(step)
@@ -79,6 +80,7 @@ class Steps:
         started = time.monotonic()
         # Outputs appear only when complete: a kill may have come between the last and the marker.
         if not all(os.path.exists(path) for path in step.outputs):
+            self._remove_some_outputs(step)
             print(f"\n$ {step.line}", flush=True)
             _run(step, self._lock)
         seconds = round(time.monotonic() - started, 1)
@@ -87,7 +89,7 @@ class Steps:
             if fingerprint == MISSING:
                 raise StepFailed(f"'{step.line}' ended well but {path} is not there")
         self._write(step, "done", {**wanted, "outputs": outputs, "seconds": seconds})
-        self.seconds[step.name] = seconds
+        self.lines[step.name] = step.line
 
     def _wanted(self, step: Step) -> dict[str, Any]:
         inputs = {path: self._fingerprints.of(path) for path in step.inputs}
@@ -106,13 +108,18 @@ class Steps:
         self._file(step, "done").unlink(missing_ok=True)
         self._file(step, "begun").unlink(missing_ok=True)
         for path in [*step.outputs, *step.work, *step.emptied]:
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
+            _remove(path)
         for path in step.emptied:
             os.makedirs(path)
+
+    def _remove_some_outputs(self, step: Step) -> None:
+        """Remove what a kill left of several outputs: commands replace nothing.
+
+        What lies in a folder of `emptied` is unfinished work, with which the command goes on.
+        """
+        for path in step.outputs:
+            if os.path.dirname(path) not in step.emptied:
+                _remove(path)
 
     def _file(self, step: Step, kind: str) -> Path:
         return Path(self._folder, f"{step.name}.{kind}.json")
@@ -128,6 +135,14 @@ class Steps:
         os.makedirs(self._folder, exist_ok=True)
         with new_file(str(self._file(step, kind)), force=True) as partial:
             Path(partial).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
 
 
 def _run(step: Step, lock: int) -> None:
