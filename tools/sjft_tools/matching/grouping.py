@@ -23,9 +23,9 @@ def _parted(features: np.ndarray, rows: np.ndarray, most: int) -> list[np.ndarra
     if len(rows) <= most:
         return [rows]
     order = rows[np.argsort(_along_principal_axis(features[rows]), kind="stable")]
-    # Full groups on one side: fewer of them in all.
-    full = -(-len(rows) // most)
-    middle = full // 2 * most
+    # As few groups as there may be, all of about one size.
+    number = -(-len(rows) // most)
+    middle = len(rows) * (number // 2) // number
     return _parted(features, order[:middle], most) + _parted(features, order[middle:], most)
 
 

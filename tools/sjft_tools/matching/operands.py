@@ -23,7 +23,7 @@ from sjft_tools.threads import in_parts
 #: Dimensions per matrix product: enough for BLAS to run at its full rate, few enough that operands
 #: made on the spot stay in the cache, that the bound on rounding stays small, and that sources too
 #: far from all targets are soon dropped.
-SLAB = 2048
+SLAB = 4096
 
 # Rows that a thread takes at a time.
 _PART = 64
