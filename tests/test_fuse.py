@@ -128,6 +128,9 @@ def test_files_that_are_no_scores_files(world, tmp_path, capsys):
     assert "does not exist" in refused(capsys, first, tmp_path / "no.npz")
     (tmp_path / "cut.npz").write_bytes(first.read_bytes()[:-40])
     assert "cannot be read as a scores file" in refused(capsys, first, tmp_path / "cut.npz")
+    (tmp_path / "text").write_text("top-1 0.9")
+    message = refused(capsys, first, tmp_path / "text")
+    assert "text cannot be read as a scores file: it is no .npz file" in message
     np.savez(tmp_path / "bins.npz", info='{"format": "sjft bins 1"}', scores=[1], labels=[1])
     message = refused(capsys, first, tmp_path / "bins.npz")
     assert "is not a scores file: format 'sjft bins 1', expected 'sjft scores 1'" in message

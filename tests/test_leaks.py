@@ -235,11 +235,13 @@ def test_near_descriptors(tests_lmdb, leaky, tmp_path):
 
 
 def test_bad_input(tests_lmdb, leaky, tmp_path):
+    one_file = ("--out", tmp_path / "leaks", "--json", tmp_path / "leaks", "--force")
     cases = [
         ((tests_lmdb.path, tmp_path / "no"), "the source LMDB"),
         ((tmp_path / "no", leaky.path), "the test LMDB"),
         ((leaky.path, leaky.path), "hold the same images"),
         ((tests_lmdb.path, leaky.path, "--sheet", tmp_path / "x.jpg"), "must end in .png"),
+        ((tests_lmdb.path, leaky.path, *one_file), "two outputs have one name"),
         ((tests_lmdb.path, leaky.path, "--threshold", 1.5), "expected a number above 0"),
         ((tests_lmdb.path, leaky.path, "--neighbours", leaky.path), "as the neighbour LMDB"),
     ]

@@ -197,7 +197,7 @@ def test_the_figure(world, tmp_path):
 
 def test_bad_input(world, tmp_path):
     (tmp_path / "exists.json").write_text("mine")
-    path = world.neighbours.path
+    path, same = world.neighbours.path, tmp_path / "same.png"
     levels = str(tmp_path / "levels.json")
     write_levels(levels, np.full(TARGETS, 10), world.target)
     cases = [
@@ -205,6 +205,7 @@ def test_bad_input(world, tmp_path):
         ((world.source.path,), "is not usable as the neighbour LMDB"),
         ((path, "--json", tmp_path / "exists.json"), "give --force"),
         ((path, "--figure", tmp_path / "x.jpg"), "must end in .png"),
+        ((path, "--figure", same, "--json", same), "two outputs have one name"),
         ((path, "--source", world.target.path), "computed for another source LMDB"),
         ((path, "--k0", K + 1), f"but only {K} were retrieved"),
         ((path, "--k0", 7, "--levels", levels), "k0 = 7 at level 10 asks for 70 neighbours"),

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Callable
 
 from sjft.errors import InputError
@@ -60,6 +60,15 @@ def refuse_existing(path: str, force: bool) -> None:
         raise InputError(f"the folder {parent} for the output does not exist: make it first")
     if os.path.lexists(path) and not force:
         raise InputError(f"the output {path} exists: give --force to replace it")
+
+
+def refuse_outputs(paths: Iterable[str | None], force: bool) -> None:
+    """Refuse several outputs as refuse_existing does, or if two are one; None stands for none."""
+    given = [path for path in paths if path is not None]
+    for path in given:
+        refuse_existing(path, force)
+    if len({os.path.realpath(path) for path in given}) < len(given):
+        raise InputError("two outputs have one name: expected different ones")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.atomic import new_file, refuse_outputs
 from sjft_tools.command import add_force
 from sjft_tools.exclusion import write_exclusions
 from sjft_tools.leaks import findings
@@ -59,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, report and write."""
-    for output in (args.out, args.json, args.sheet):
-        if output is not None:
-            refuse_existing(output, args.force)
+    refuse_outputs((args.out, args.json, args.sheet), args.force)
     if args.sheet is not None and not args.sheet.lower().endswith(".png"):
         raise InputError(f"the output {args.sheet} must end in .png")
     tests = ImageLmdb(args.test, "test")

@@ -13,7 +13,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MIN_LEVEL, Levels, read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.selection import check_neighbourhood_sizes, neighbourhood_sizes
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.atomic import new_file, refuse_outputs
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.neighbour_report.counting import count
 from sjft_tools.neighbour_report.figure import draw_figure
@@ -63,9 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count, report and write."""
-    for output in (args.json, args.figure):
-        if output is not None:
-            refuse_existing(output, args.force)
+    refuse_outputs((args.json, args.figure), args.force)
     if args.figure is not None and not args.figure.lower().endswith(".png"):
         raise InputError(f"the output {args.figure} must end in .png")
     neighbours = NeighbourLmdb(args.neighbours)

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools import atomic
+from sjft_tools.atomic import new_file
 from sjft_tools.evaluation.details import write_details
 from sjft_tools.evaluation.result import Result
 from sjft_tools.evaluation.scores_file import Scores
@@ -30,11 +30,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 
 def refuse_outputs(args: argparse.Namespace) -> None:
     """Raise InputError if an output exists without --force, two are one, or one cannot be drawn."""
-    given = [path for path in (args.scores, args.json, args.details) if path is not None]
-    for path in given:
-        refuse_existing(path, args.force)
-    if len({Path(path).resolve() for path in given}) < len(given):
-        raise InputError("two outputs have one name: expected different ones")
+    atomic.refuse_outputs((args.scores, args.json, args.details), args.force)
     if args.details is not None:
         new_figure(1, 1)  # where matplotlib is missing, let it be known before the work
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import zipfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -78,6 +80,8 @@ def write_scores(file: str, scores: Scores) -> None:
 
 def read_scores(path: str) -> Scores:
     """Read a scores file. Raises InputError if it is missing, damaged, or none."""
+    if os.path.isfile(path) and not zipfile.is_zipfile(path):
+        raise InputError(f"{path} cannot be read as a scores file: it is no .npz file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             info = json.loads(str(stored["info"]))
