@@ -315,6 +315,14 @@ def test_retrieval_nets_become_commands(tmp_path):
         (('type: "MergeData"', 'type: "MergeData" random_crop_param { }'), "another of the fork's"),
         (("least_sample_per_class: 0", "no_such: 0"), 'has no field named "no_such"'),
         (('bottom: "res2c_branch2c"\n', ""), "1 bottoms and 1 tops, expected two"),
+        (('top: "source_label"\n', ""), "'split_label' splits the labels into 1, expected two"),
+        (
+            (
+                'type: "MergeData"',
+                'type: "Data" } layer { type: "Residual" top: "a" } layer { type: "Concat"',
+            ),
+            "0 bottoms and 1 tops, expected two",
+        ),
     ],
 )
 def test_what_cannot_be_carried_over(tmp_path, capsys, change, why):
@@ -402,6 +410,24 @@ def test_levels_above_ten_are_cut(imported, tmp_path):
     said = run_sjft("import-original", "levels", tmp_path / "f.txt", target, tmp_path / "l.json")
     assert "1 above 10 were cut to it" in said
     assert json.loads((tmp_path / "l.json").read_text())["levels"] == [6, 7, 8, 9, 10, 10]
+
+
+def test_force_replaces_nothing_but_an_lmdb_of_its_kind(imported, tmp_path):
+    shutil.copytree(imported / "images", tmp_path / "images")
+    shutil.copytree(imported / "neighbours_lmdb", tmp_path / "neighbours")
+    before = sorted(path.name for path in (tmp_path / "images").iterdir())
+    arguments = ("--root", imported / "images", "--force")
+    for output, why in (
+        ("images", "--force replaces only an LMDB"),
+        ("neighbours", "--force replaces only 'sjft image lmdb 1'"),
+    ):
+        for kind, name in (("source-images", "source.txt"), ("target-images", "target.txt")):
+            said = run_sjft(
+                *("import-original", kind, imported / name, tmp_path / output, *arguments), status=2
+            )
+            assert why in said
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == before
+    assert (tmp_path / "neighbours" / "sjft.json").exists()
 
 
 def test_stopped_between_versions(imported, tmp_path):

@@ -75,6 +75,14 @@ def test_training_draws_from_random_neighbours(bases):
     assert "9 of 15 source images selected, in 3 classes" in batches.summary()
 
 
+def test_force_does_not_replace_an_input(bases):
+    before = ImageLmdb(str(bases / "target")).fingerprint
+    arguments = ("target", "source", "target", "--k", 3, "--force")
+    message = run_sjft("random-neighbours", *arguments, status=2, cwd=bases)
+    assert "the output target has the format 'sjft image lmdb 1': --force replaces only" in message
+    assert ImageLmdb(str(bases / "target")).fingerprint == before
+
+
 def test_excluded_images_are_not_drawn(bases):
     source = ImageLmdb(str(bases / "source"))
     left_out = [0, 3, 4, 11]

@@ -69,7 +69,9 @@ class ImageLmdbWriter:
 
     def __enter__(self) -> ImageLmdbWriter:
         with contextlib.ExitStack() as stack:
-            self._folder, self._writer = stack.enter_context(new_lmdb(self.path, self._force))
+            self._folder, self._writer = stack.enter_context(
+                new_lmdb(self.path, self._force, IMAGES)
+            )
             self._exit = stack.pop_all()
         return self
 

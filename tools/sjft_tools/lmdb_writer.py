@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import lmdb
@@ -14,7 +16,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft.record_lmdb import KEY_FORMAT
-from sjft.side_file import Fingerprint, probe
+from sjft.side_file import SIDE_FILE, Fingerprint, probe
 from sjft_tools.atomic import new_folder
 
 _FIRST_MAP_BYTES = 64 << 20
@@ -118,13 +120,14 @@ class LmdbWriter:
 
 
 @contextlib.contextmanager
-def new_lmdb(path: str, force: bool) -> Iterator[tuple[str, LmdbWriter]]:
+def new_lmdb(path: str, force: bool, kind: str) -> Iterator[tuple[str, LmdbWriter]]:
     """Yield a working folder that becomes `path`, as new_folder does, and an LMDB's writer in it.
 
-    Raises InputError if `path` exists and `force` is not set, or holds anything but an LMDB.
+    `kind` is the format that its side file will state. Raises InputError if `path` exists and
+    `force` is not set, or holds anything but an LMDB of that kind.
     """
     if force:
-        refuse_other_contents(path)
+        refuse_other_contents(path, kind)
     with new_folder(path, force) as folder, contextlib.closing(LmdbWriter(folder)) as writer:
         yield folder, writer
 
@@ -140,16 +143,25 @@ def save_array(file: str, array: np.ndarray) -> None:
         stream.write(content.getbuffer())
 
 
-def refuse_other_contents(path: str) -> None:
-    """Keep --force from replacing a folder of images, or a home folder, by an LMDB.
+def refuse_other_contents(path: str, kind: str) -> None:
+    """Keep --force from replacing a folder of images, a home folder or an input by an LMDB.
 
-    Raises InputError if the folder `path` exists and holds anything but an LMDB.
+    Raises InputError if the folder `path` exists and holds anything but an LMDB, or one whose side
+    file states another format than `kind`.
     """
     for name in os.listdir(path) if os.path.isdir(path) else ():
         if name not in _LMDB_FILES and not name.lstrip(".").startswith(_SIDE_FILES):
             raise InputError(
                 f"the output {path} is a folder that holds {name!r}: --force replaces only an LMDB"
             )
+    stated = kind
+    # without a readable side file it states nothing
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        stated = json.loads(Path(path, SIDE_FILE).read_text(encoding="utf-8")).get("format", kind)
+    if stated != kind:
+        raise InputError(
+            f"the output {path} has the format {stated!r}: --force replaces only {kind!r}"
+        )
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def write_neighbours(
     count, k = indices.shape
     if count != target.count or distances.shape != indices.shape:
         raise ValueError(f"{indices.shape}, {distances.shape} do not fit {target.count} targets")
-    with new_lmdb(path, force) as (folder, writer):
+    with new_lmdb(path, force, NEIGHBOURS) as (folder, writer):
         for i in range(count):
             datum = Datum(
                 channels=k,

@@ -11,6 +11,7 @@ import os
 
 from sjft.errors import InputError
 from sjft.randomness import permutation
+from sjft.side_file import IMAGES
 from sjft_tools.atomic import resumable_folder
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.conversion import is_begun, write_images
@@ -103,7 +104,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert."""
     if args.force:
-        refuse_other_contents(args.output)
+        refuse_other_contents(args.output, IMAGES)
     storage = Storage(args.resize, args.resize_shorter, args.quality)
     with resumable_folder(args.output, args.force, keep=is_begun) as work:
         images = FORMS[args.form][0].read(args, os.path.join(work, "scratch"))

@@ -12,6 +12,7 @@ import numpy as np
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MAX_LEVEL
+from sjft.side_file import IMAGES
 from sjft_tools.atomic import refuse_existing, resumable_folder
 from sjft_tools.banks import make_bank
 from sjft_tools.bins import Bins, BinsInfo
@@ -20,6 +21,7 @@ from sjft_tools.conversion import is_begun, write_images
 from sjft_tools.image_files import Storage
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.levels_writer import write_levels
+from sjft_tools.lmdb_writer import refuse_other_contents
 from sjft_tools.migration.text_files import (
     read_bins,
     read_levels,
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
 def _images(args: argparse.Namespace, output: str, paths: list[str], labels: list[int]) -> None:
     """Write the image LMDB `output`; an image that cannot be read ends the run."""
     entries = [Entry(os.path.join(args.root, path), label) for path, label in zip(paths, labels)]
+    if args.force:
+        refuse_other_contents(output, IMAGES)
     storage = Storage(args.resize, None, _QUALITY)
     workers = len(os.sched_getaffinity(0))
     with resumable_folder(output, args.force, keep=is_begun) as work:

@@ -88,7 +88,12 @@ def _with_joint_data(layers: list[Message], where: Where, notes: list[str]) -> l
         splits = [other for other in readers if other.get("type") == "SplitData"]
         labels = [f"{label}_target", f"{label}_source"]
         if splits:
-            labels = list(splits[0]["top"])
+            labels = list(splits[0].get("top", []))
+            if len(labels) != 2:
+                raise InputError(
+                    f"the layer '{splits[0]['name']}' splits the labels into {len(labels)}, "
+                    f"expected two: the target's and the source's"
+                )
             number = splits[0].get("split_data_param", {}).get("split_num")
             if number != half:
                 raise InputError(
@@ -129,8 +134,8 @@ def _without_residuals(layers: list[Message], notes: list[str]) -> list[Message]
             result.append(layer)
             continue
         count += 1
-        bottoms, tops = list(layer["bottom"]), list(layer["top"])
-        if len(bottoms) == len(tops) == 1 or max(len(bottoms), len(tops)) > 2:
+        bottoms, tops = list(layer.get("bottom", [])), list(layer.get("top", []))
+        if sorted((len(bottoms), len(tops))) not in ([1, 2], [2, 2]):
             raise InputError(
                 f"the Residual '{layer['name']}' has {len(bottoms)} bottoms and {len(tops)} tops, "
                 f"expected two of either"

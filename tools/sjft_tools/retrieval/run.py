@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sjft.errors import InputError
+from sjft.side_file import NEIGHBOURS
 from sjft_tools.atomic import refuse_existing, tidy
+from sjft_tools.lmdb_writer import refuse_other_contents
 from sjft_tools.retrieval import finish
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, open_inputs
@@ -36,7 +38,7 @@ def retrieve(request: Request) -> str:
 
     Raises InputError for any bad input, and where the work folder holds the work of other inputs.
     """
-    refuse_existing(request.output, request.force or os.path.isdir(request.work))
+    _refuse_output(request)
     inputs, plan = _open(request)
     if os.path.lexists(request.output) and not request.force:
         return _finished_before(request, plan)
@@ -56,7 +58,7 @@ def merge(request: Request) -> str:
 
     Raises InputError if shards are missing, naming them.
     """
-    refuse_existing(request.output, request.force or os.path.isdir(request.work))
+    _refuse_output(request)
     inputs, plan = _open(request)
     if os.path.lexists(request.output) and not request.force:
         return _finished_before(request, plan)
@@ -72,6 +74,13 @@ def merge(request: Request) -> str:
                 f"retrieve' with --shard for what is missing"
             )
         return Run(request, folder, inputs, plan, engine, prepared, None).whole()
+
+
+def _refuse_output(request: Request) -> None:
+    """Raise InputError if the output cannot be written in the end."""
+    refuse_existing(request.output, request.force or os.path.isdir(request.work))
+    if request.force:
+        refuse_other_contents(request.output, NEIGHBOURS)
 
 
 def _open(request: Request) -> tuple[Inputs, Plan]:
