@@ -89,6 +89,17 @@ def test_flowers102_with_an_image_missing(flowers, tmp_path, capfd):
     assert len(rest.entries) == len(complete.entries) - 1
 
 
+def test_a_few_of_the_flowers(flowers, tmp_path):
+    """Any image of the list tells in which folder the images are, however few are there."""
+    for name in ("imagelabels.mat", "setid.mat"):
+        (tmp_path / name).symlink_to(flowers / name)
+    numbers = loadmat(flowers / "setid.mat")["tstid"][0][[7, 100]].tolist()
+    images = [(f"jpg/image_{i:05d}.jpg", picture(i)) for i in numbers]
+    (tmp_path / "102flowers.tgz").write_bytes(tar_bytes(images))
+    few = read_form("flowers102", tmp_path, "--split", "test", "--incomplete")
+    assert [entry.path[-9:-4] for entry in few.entries] == [f"{i:05d}" for i in numbers]
+
+
 # ---- MIT Indoor 67, by the official lists
 
 
@@ -578,6 +589,7 @@ def test_archives_that_are_none(tmp_path):
     archive = tmp_path / "256_ObjectCategories.tar"
     images = [(f"001.a/001_{i:04d}.jpg", picture(i)) for i in range(20)]
     good, packed = tar_bytes(images), tar_bytes(images, "w:gz")
+    bzip2 = tar_bytes(images, "w:bz2")
     for content, message in (
         (b"", "is no archive: expected a tar or zip, it begins with b''"),
         (b"<!DOCTYPE html><html>", r"is no archive: .*, it begins with b'<!DOCTYPE html><html>'"),
@@ -586,12 +598,13 @@ def test_archives_that_are_none(tmp_path):
         (b"PK\3\4" + good, "is truncated or damaged"),
         (packed[:-200], "is truncated or damaged"),
         (packed[:100] + b"x" * 100 + packed[200:], "is truncated or damaged"),
+        (bzip2[:100] + b"x" * 100 + bzip2[200:], "is truncated or damaged"),
         (tar_bytes([("inner.tar", good)]), "holds no images of Caltech-256"),
     ):
         archive.write_bytes(content)
         with pytest.raises(InputError, match=message):
             read_form(*options)
-    for content in (good, packed, tar_bytes(images, "w:xz"), tar_bytes(images, "w:bz2")):
+    for content in (good, packed, tar_bytes(images, "w:xz"), bzip2):
         archive.write_bytes(content)
         assert len(read_form(*options).entries) == 1
 

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import tarfile
 import zipfile
 import zlib
@@ -24,7 +25,6 @@ _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
 }
 _ZIP = b"PK"
 _BLOCK = 1 << 20
-_TRIED = 50
 
 
 class Place(NamedTuple):
@@ -52,14 +52,12 @@ class Files(NamedTuple):
     def prefix(self, paths: Sequence[str]) -> str:
         """Return what stands before `paths`, relative ones, within: "", or folders and a slash.
 
-        Goes by the first that is found of some of them, in any case of letters; "" if none is.
+        Goes by the first file that is one of them, in any case of letters; "" if none is.
         """
-        for wanted in paths[:: max(1, len(paths) // _TRIED)]:
-            for path in self.places:
-                start = max(0, len(path) - len(wanted))
-                if path[start:].lower() == wanted.lower() and (
-                    start == 0 or path[start - 1] == "/"
-                ):
+        wanted = {path.lower() for path in paths}
+        for path in self.places:
+            for start in [0, *(match.end() for match in re.finditer("/", path))]:
+                if path[start:].lower() in wanted:
                     return path[:start]
         return ""
 
@@ -179,5 +177,9 @@ def _decompress(source: BinaryIO, path: str, target: str) -> None:
             )
             for block in blocks:
                 stream.write(block)
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, ValueError) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+            raise _damaged(path, error) from None
+        except OSError as error:
+            if error.errno is not None:  # the disk's; gzip's and bzip2's own have no number
+                raise
             raise _damaged(path, error) from None
