@@ -188,6 +188,8 @@ def test_shapes_that_must_be_given(tmp_path):
     assert "the layer 'p' runs Python code of the module 'mine'" in said
     run_sjft("view", file, "--input", "d=2,3,8,8", "--input", "p=2,4")
     assert "dim: 4" in (tmp_path / "n_view.prototxt").read_text()
+    said = refused(["view", str(file), "--force", "--input", "e=2,3,8,8"])
+    assert "no layer of" in said and "writes 'e', whose shape --input gives" in said
     assert "expected BLOB=N,C,H,W, got 'd=2,0'" in refused(["view", str(file), "--input", "d=2,0"])
 
 

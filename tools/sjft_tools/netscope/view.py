@@ -56,8 +56,12 @@ def view(net: Any, name: str, phase: str, given: dict[str, Shape]) -> View:
     """Return the view of the NetParameter `net` in `phase`, TRAIN or TEST.
 
     `name` stands for the net in messages; `given`: shapes of data layers' tops that the user gave.
-    Raises InputError if a shape is needed and cannot be told, or if Caffe cannot build the net.
+    Raises InputError if a shape is needed and cannot be told, or given for a blob that is not
+    there, or if Caffe cannot build the net.
     """
+    unknown = sorted(set(given) - {top for layer in net.layer for top in layer.top})
+    if unknown:
+        raise InputError(f"no layer of {name} writes '{unknown[0]}', whose shape --input gives")
     layers, changes = _without_data(net, phase, given)
     more: list[str] = []
     if any(layer["type"] == "Slice" for layer in layers):
