@@ -76,6 +76,9 @@ class Cluster:
         self._stack.callback(process.kill)
         return process
 
+    def kill_scheduler(self) -> None:
+        self._scheduler.kill()
+
     def worker(self, name: str, *options: str, **variables: str) -> Process:
         """Start a worker in a folder of its own; return once the scheduler knows it."""
         arguments = ("worker", self.address, "--name", name, "--nthreads", "1", "--no-dashboard")
@@ -198,3 +201,17 @@ def test_a_worker_that_sees_other_files_is_named(world: World, tmp_path: Path) -
         line = world.sjft(*command, "--scheduler", dask.address, status=2).splitlines()[-1]
         assert "(blind) sees another source LMDB than" in line
     assert world.debris() == []
+
+
+def test_a_scheduler_that_ends_is_said_to_be_lost(world: World, tmp_path: Path) -> None:
+    with cluster(tmp_path) as dask:
+        dask.worker("one")
+        command = world.command("lost", "--scheduler", dask.address, "--shard-size", 100)
+        with start(world, *command) as run:
+            wait_for_shards(world, "lost", 2, run)
+            dask.kill_scheduler()
+            printed = run.communicate(timeout=120)[0]
+        assert run.returncode == 2, printed
+        assert "the connection to the Dask scheduler is lost" in printed.splitlines()[-1]
+    world.sjft(*world.command("lost", "--shard-size", 100))
+    assert world.content("lost") == world.content("expected")

@@ -85,7 +85,7 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     """Add what 'sjft merge' must be told, too."""
     parser.add_argument(
         "--max-bad-images",
-        type=int,
+        type=integer_at_least(0),
         default=MOST_BAD,
         metavar="N",
         help="source images that may be undecodable before the run fails",

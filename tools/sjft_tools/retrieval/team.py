@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from sjft.errors import InputError
+from sjft_tools.matching.candidates import Candidates
 from sjft_tools.overlap import cores
 from sjft_tools.retrieval.bad_sources import BadSources
 from sjft_tools.retrieval.engine import Advance, Engine
@@ -20,7 +21,7 @@ from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.prepared import TARGETS_FILE, Prepared
 from sjft_tools.retrieval.request import Request
-from sjft_tools.retrieval.shard_files import Pass, ShardFiles
+from sjft_tools.retrieval.shard_files import Pass, ShardFiles, Stats
 
 try:
     import distributed
@@ -81,8 +82,11 @@ class Team:
                 if not running:
                     return
                 for future in self._next(running):
-                    shard = running.pop(future)
-                    candidates, stats = _result(future, shard)
+                    with _connected():
+                        found = _result(future, running[future])
+                    if found is None:
+                        continue
+                    shard, (candidates, stats) = running.pop(future), found
                     files.write(shard, candidates, stats)
                     advance(stats.images + len(stats.bad))
                     for sentence in stats.bad:
@@ -95,7 +99,7 @@ class Team:
         """Wait for shards to be done; raise InputError once there has been no worker for long."""
         alone_since = None
         while True:
-            with contextlib.suppress(TimeoutError, distributed.TimeoutError):
+            with _connected(), contextlib.suppress(TimeoutError, distributed.TimeoutError):
                 return distributed.wait(list(running), 2, "FIRST_COMPLETED").done
             if self._client.nthreads():
                 alone_since = None
@@ -108,18 +112,28 @@ class Team:
                 )
 
 
-def _result(future: distributed.Future, shard: int) -> Any:
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Turn what Dask raises when the scheduler is gone into InputError."""
     try:
-        return future.result()
+        yield
+    except (distributed.CancelledError, distributed.comm.CommClosedError):
+        raise InputError(
+            "the connection to the Dask scheduler is lost: start it and its workers, then run the "
+            "same command again"
+        ) from None
+
+
+def _result(future: distributed.Future, shard: int) -> tuple[Candidates, Stats] | None:
+    """Return a shard's candidates and stats; None if they went with their worker, to be redone."""
+    try:
+        return future.result(timeout=_PATIENCE_S)
+    except (TimeoutError, distributed.TimeoutError):
+        return None
     except distributed.KilledWorker as error:
         raise InputError(
             f"shard {shard} ended one Dask worker after the other ({error}): expected more memory "
             f"for each"
-        ) from None
-    except (distributed.CancelledError, OSError) as error:
-        raise InputError(
-            f"the connection to the Dask scheduler is lost ({error}): start it, then run the same "
-            f"command again"
         ) from None
 
 
