@@ -421,6 +421,12 @@ INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }'
         ("name: 'x'", "bad.prototxt has no layers: expected a net's prototxt"),
         ("layer { nonsense: 1 }", 'no field named "nonsense"'),
         (INPUT + NO_CLASSIFIER, "bad.prototxt has no classifier to graft onto: expected scores"),
+        (INPUT + 'layer { type: "ReLU" }', "layer 1 of bad.prototxt has no name"),
+        (INPUT + 'layer { name: "a" }', "layer 1 of bad.prototxt has no type"),
+        (
+            INPUT + 'layer { name: "loss" type: "SoftmaxWithLoss" top: "loss" }',
+            "bad.prototxt: 'loss' reads no scores: expected bottoms",
+        ),
         (
             SQUEEZENET_LIKE.replace("dim: 10 dim: 3", "dim: 10 dim: 1"),
             "the input 'data' is 10 x 1 x 32 x 32, expected N x 3 x S x S: colour images",
@@ -451,6 +457,11 @@ def test_nets_that_cannot_be_grafted(data_folder, text, message):
     with pytest.raises(InputError, match=re.escape(message)):
         graft("bad", text)
     assert not (data_folder / "nets/bad").exists()
+
+
+def test_a_mean_that_is_no_number(data_folder):
+    with pytest.raises(InputError, match=r"--mean is nan 1\.0 2\.0: expected three numbers"):
+        graft("bad", NETS["squeezenet"], "--mean", "nan", 1, 2)
 
 
 def test_a_joint_net_is_not_grafted_again(data_folder):

@@ -9,6 +9,7 @@ target's head and with both.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(
             f"--out-dir {folder} is a file: expected a folder, or a name for a new one"
         )
+    if args.mean is not None and not all(map(math.isfinite, args.mean)):
+        raise InputError(f"--mean is {' '.join(map(str, args.mean))}: expected three numbers")
     net = read_original(args.net)
     heads = find_heads(net)
     images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop, args.mean)

@@ -73,6 +73,8 @@ def _ends(net: Original) -> list[tuple[int, str, float]]:
                 f"{net.path}: '{layer.name}' is a {layer.type}, for which the joint loss cannot "
                 f"stand: expected {LOSS}"
             )
+        if not layer.bottoms:
+            raise InputError(f"{net.path}: '{layer.name}' reads no scores: expected bottoms")
         weights = layer.fields.get("loss_weight", [1])
         if weights[0]:
             losses.append((index, layer.bottoms[0], float(weights[0])))
@@ -81,7 +83,7 @@ def _ends(net: Original) -> list[tuple[int, str, float]]:
     softmaxes = [
         (index, layer.bottoms[0], 1.0)
         for index, layer in enumerate(net.layers)
-        if layer.type == "Softmax"
+        if layer.type == "Softmax" and layer.bottoms
     ]
     if softmaxes:
         return softmaxes

@@ -73,6 +73,12 @@ def read_original(path: str) -> Original:
             f"{path} has two heads and the joint loss already: expected a net with one task, or "
             f"run 'sjft adapt' to give a solver and its joint net other data"
         )
+    for number, layer in enumerate(net.layer, 1):
+        if not layer.name or not layer.type:
+            lacks = "type" if layer.name else "name"
+            raise InputError(
+                f"layer {number} of {path} has no {lacks}: expected one for each layer"
+            )
     dims = [list(shape.dim) for shape in net.input_shape]
     dims += [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
     inputs = dict(zip(net.input, dims))
