@@ -308,7 +308,7 @@ def test_caltech256_with_tests_of_a_fixed_number_clutter_and_seeds(caltech):
     cluttered = read_form(*arguments, "--split", "test", "--per-class", 60, "--clutter")
     assert len(cluttered.entries) == 257 * 20 and cluttered.entries[-1].label == 256
     assert cluttered.class_names[256] == "clutter"
-    with pytest.raises(InputError, match=r"has 80 images: expected more than --per-class 61 and"):
+    with pytest.raises(InputError, match=r"has 80 images: expected at least --per-class 61 and"):
         read_form(*arguments, "--split", "train", "--per-class", 61)
     with pytest.raises(InputError, match=r"has 80 images: expected more than --per-class 80$"):
         read_form("caltech256", folder, "--split", "train", "--per-class", 80)

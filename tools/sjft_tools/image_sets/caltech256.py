@@ -87,9 +87,12 @@ def _chosen(count: int, number: int, folder: str, args: argparse.Namespace) -> l
     tests = count - args.per_class if args.test_per_class is None else args.test_per_class
     if tests < 1 or args.per_class + tests > count:
         raise InputError(
-            f"the class {folder} has {count} images: expected more than --per-class "
-            f"{args.per_class}"
-            + (f" and --test-per-class {tests} together" if args.test_per_class else "")
+            f"the class {folder} has {count} images: expected "
+            + (
+                f"at least --per-class {args.per_class} and --test-per-class {tests} together"
+                if args.test_per_class
+                else f"more than --per-class {args.per_class}"
+            )
         )
     order = permutation(count, args.seed, "split of Caltech-256", number).tolist()
     # The tests come from the end, so that they do not depend on how many are trained on.
