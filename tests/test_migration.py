@@ -444,3 +444,7 @@ def test_stopped_between_versions(imported, tmp_path):
     write_image_lmdb(tmp_path / "t_v2", [draw_image(1)], [0])
     said = run_sjft("import-original", *arguments, "--root", imported / "images", status=2)
     assert "t_v2 holds other images" in said
+    shutil.rmtree(tmp_path / "t_v2")
+    shutil.copytree(imported / "target_lmdb", tmp_path / "t_v2")  # of the same labels
+    said = run_sjft("import-original", *arguments, "--root", imported / "images", status=2)
+    assert "t_v2 holds other images" in said and not (tmp_path / "t").exists()

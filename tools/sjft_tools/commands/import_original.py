@@ -12,7 +12,8 @@ import numpy as np
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MAX_LEVEL
-from sjft.side_file import IMAGES
+from sjft.record_lmdb import KEY_FORMAT
+from sjft.side_file import IMAGES, probe
 from sjft_tools.atomic import refuse_existing, resumable_folder
 from sjft_tools.banks import make_bank
 from sjft_tools.bins import Bins, BinsInfo
@@ -22,6 +23,7 @@ from sjft_tools.image_files import Storage
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.levels_writer import write_levels
 from sjft_tools.lmdb_writer import refuse_other_contents
+from sjft_tools.mapping import prepare
 from sjft_tools.migration.text_files import (
     read_bins,
     read_levels,
@@ -88,14 +90,34 @@ def run(args: argparse.Namespace) -> None:
 
 def _images(args: argparse.Namespace, output: str, paths: list[str], labels: list[int]) -> None:
     """Write the image LMDB `output`; an image that cannot be read ends the run."""
-    entries = [Entry(os.path.join(args.root, path), label) for path, label in zip(paths, labels)]
     if args.force:
         refuse_other_contents(output, IMAGES)
-    storage = Storage(args.resize, None, _QUALITY)
+    entries, storage = _entries(args, paths, labels), _storage(args)
     workers = len(os.sched_getaffinity(0))
     with resumable_folder(output, args.force, keep=is_begun) as work:
         written, _ = write_images(ImageSet(entries, []), work, storage, False, workers)
     print(f"wrote {len(written)} images, {len(set(labels))} classes, to {output}")
+
+
+def _entries(args: argparse.Namespace, paths: list[str], labels: list[int]) -> list[Entry]:
+    return [Entry(os.path.join(args.root, path), label) for path, label in zip(paths, labels)]
+
+
+def _storage(args: argparse.Namespace) -> Storage:
+    return Storage(args.resize, None, _QUALITY)
+
+
+def _holds(output: str, entries: list[Entry], storage: Storage) -> bool:
+    """Return whether the image LMDB `output` holds `entries`, by its labels and some images."""
+    images = ImageLmdb(output, "target")
+    if images.labels.tolist() != [entry.label for entry in entries]:
+        return False
+    found = probe(
+        len(entries),
+        lambda i: (KEY_FORMAT % i).encode(),
+        lambda i: prepare(entries[i], storage).value,
+    )
+    return bool(images.info["probe"] == found)
 
 
 def _target_images(args: argparse.Namespace) -> None:
@@ -107,12 +129,13 @@ def _target_images(args: argparse.Namespace) -> None:
     outputs = [base, *(f"{base}_v{i}" for i in range(2, most + 1))]
     # The first is written last: as long as it is not there, the others are a stopped run's.
     for i, output in reversed(list(enumerate(outputs))):
+        images = [paths[i % len(paths)] for paths in versions]
         if i and not args.force and os.path.exists(output):
-            if ImageLmdb(output, "target").labels.tolist() != labels:
+            if not _holds(output, _entries(args, images, labels), _storage(args)):
                 raise InputError(f"{output} holds other images: expected a name without it")
             print(f"{output} is there already")
             continue
-        _images(args, output, [paths[i % len(paths)] for paths in versions], labels)
+        _images(args, output, images, labels)
     if most > 1:
         options = " ".join(f"--target {output}" for output in outputs)
         print(f"versions of the same images: sjft upgrade-prototxt ... {options}")
