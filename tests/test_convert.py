@@ -439,6 +439,12 @@ def test_an_output_that_exists(tmp_path, tree):
     assert not debris(tmp_path)
 
 
+def test_an_output_whose_name_is_not_utf8(tmp_path, tree):
+    printed = run_sjft("convert", "folder", tree, os.fsdecode(bytes(tmp_path) + b"/\xff"), status=2)
+    assert "has a name that is not UTF-8: expected another" in printed
+    assert not debris(tmp_path)
+
+
 def test_force_replaces_nothing_but_an_lmdb(tmp_path, tree):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -490,6 +491,18 @@ def test_old_nets_without_caffes_upgrade(data_folder, monkeypatch):
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     with pytest.raises(InputError, match="run 'upgrade_net_proto_text bad"):
         graft("bad", V1)
+
+
+def test_a_net_without_a_name_bears_its_files(data_folder):
+    file = os.fsdecode(b"net_\xff.prototxt")
+    Path(file).write_text(
+        INPUT + 'layer { name: "f" type: "InnerProduct" bottom: "data" top: "f"'
+        " inner_product_param { num_output: 2 } }"
+    )
+    sizes = ("--target-classes", 4, "--source-classes", 6)
+    run_sjft("graft", file, "--out-dir", "nets/bytes", *sizes)
+    text = (data_folder / "nets/bytes/deploy.prototxt").read_text(encoding="utf-8")
+    assert 'name: "net_\ufffd_deploy"' in text
 
 
 def test_on_the_command_line(data_folder):

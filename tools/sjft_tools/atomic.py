@@ -122,8 +122,17 @@ def _put_in_place(partial: str, path: str) -> None:
 
 
 def _folder_name(path: str) -> str:
-    """Return `path` without a slash at its end; raise InputError if it is anything but a folder."""
+    """Return `path` without a slash at its end.
+
+    Raises InputError if it is anything but a folder, or not UTF-8, which LMDB's opening wants.
+    """
     path = path.rstrip("/") or path
+    try:
+        os.path.abspath(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(
+            f"the output {path} has a name that is not UTF-8: expected another"
+        ) from None
     if os.path.lexists(path) and not os.path.isdir(path):
         raise InputError(f"the output {path} exists and is not a folder: expected another name")
     return path

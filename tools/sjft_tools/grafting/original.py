@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -85,7 +86,8 @@ def read_original(path: str) -> Original:
     for layer in net.layer:
         if layer.type == "Input":
             inputs.update(zip(layer.top, (list(s.dim) for s in layer.input_param.shape)))
-    return Original(path, net.name or Path(path).stem, _with_phases(net), inputs)
+    stem = os.fsencode(Path(path).stem).decode("utf-8", "replace")
+    return Original(path, net.name or stem, _with_phases(net), inputs)
 
 
 def _is_old(path: str, messages: Any) -> bool:
