@@ -32,10 +32,13 @@ CANNOT = 77  # exit status where the machine gives no right to do it
 #: What is about the offline commands and their files, not about what Caffe loads. Every other test
 #: file runs inside Debian 11, new ones included.
 OFFLINE = {
-    *("fuse", "harden", "multi_crop", "plot"),
-    *("atomic", "banks", "bins", "caffe_install", "check", "cli", "convert", "debian11", "demo"),
-    *("demo_images", "distance", "evaluate", "formats", "gallery", "index", "nets", "prototxt"),
-    "retrieve",
+    *("adapt", "atomic", "banks", "bins", "caffe_install", "check", "cli", "convert"),
+    *("convert_published", "debian11", "demo", "demo_images", "describe", "distance", "evaluate"),
+    *("exact", "exclusion", "experiment_steps", "experiments", "formats", "fuse", "gallery"),
+    *("graft", "harden", "index", "leaks", "limits", "matching", "migration", "models"),
+    *("multi_crop", "neighbours", "nets", "netscope", "overlap", "plot", "prototxt"),
+    *("random_neighbours", "retrieval_cluster", "retrieval_kills", "retrieval_shards"),
+    *("retrieval_sources", "retrieve", "run", "view"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.
