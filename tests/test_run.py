@@ -48,6 +48,7 @@ def experiment(images: Path) -> dict[str, Any]:
             "k0": 20,
         },
         "rounds": [*rounds, rounds[1]],
+        "paper": {"selective joint": 88.1},
         "harden": "--resize 36",
         "evaluate": "--resize 36",
     }
@@ -96,8 +97,27 @@ def test_rounds_go_from_images_to_a_report(undisturbed: tuple[Path, str]) -> Non
         {"top1", "top5", "mean_class", "interval"}
     ] * 3
     page = (folder / "report.html").read_text()
-    for words in ("round 3 (the result)", "after round 2", "digit_7", "sjft harden", "<img"):
+    for words in (
+        "88.1",
+        "sha256:",
+        "round 3 (the result)",
+        "after round 2",
+        "digit_7",
+        "sjft harden",
+        "<img",
+    ):
         assert words in page
+
+
+def test_the_report_is_written_once_more(undisturbed: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = undisturbed
+    page = folder / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert f"wrote {page}" in run_sjft("report", folder, cwd=REPO)
+    assert page.read_bytes() == before
+    output = run_sjft("report", tmp_path, status=2)
+    assert "holds no finished run of 'sjft run'" in output
 
 
 def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], images: Path) -> None:

@@ -38,6 +38,7 @@ COMMANDS = {
     "import-original": "turn the text files of the authors' Caffe into LMDBs and files of sjft",
     "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
     "run": "run an experiment from images to report, in rounds",
+    "report": "the report of a finished 'sjft run', once more",
     "demo": "run the whole method on embedded data",
 }
 

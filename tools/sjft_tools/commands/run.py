@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         for step in plan.all_steps():
             print(step.line)
         return
-    outcome = run_experiment(plan)
+    outcome = run_experiment(plan, args.experiment)
     print(
         f"\nrounds: {outcome.rounds}, the result is of round {outcome.best}: {outcome.reason}\n"
         f"weights: {plan.weights(outcome.best)}\nreport: {plan.file(REPORT)}"

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
+import numpy as np
+
+from sjft import __version__
 from sjft_tools.experiment.page import Page
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.step import Marker
 
 if TYPE_CHECKING:
     from sjft_tools.experiment.runner import Outcome
 
 
-def report_page(plan: Plan, outcome: Outcome, lines: dict[str, str]) -> str:
-    """Return the HTML of the report. `lines`: every step's command, by its name."""
+def report_page(plan: Plan, outcome: Outcome, done: Mapping[str, Marker]) -> str:
+    """Return the HTML of the report. `done`: the marker of every step of the run, in its order."""
     page = Page(f"{plan.experiment.name}: selective joint fine-tuning")
     _accuracies(page, plan, outcome)
-    _hardening(
-        page, plan, [n for n in range(1, outcome.rounds + 1) if f"round_{n}_harden" in lines]
-    )
+    _hardening(page, plan, [n for n in range(1, outcome.rounds + 1) if f"round_{n}_harden" in done])
     page.heading("Training")
     page.picture(
         plan.file("curves.png"), "Training error dashed, test error solid, of every round."
     )
     _neighbours(page, plan)
     _mistakes(page, plan, outcome)
-    page.heading("Commands")
-    page.paragraph("Each can be typed on its own, in the folder in which the experiment was run.")
-    page.commands(lines.values())
+    _steps(page, done)
     return page.text()
 
 
@@ -59,6 +63,11 @@ def _accuracies(page: Page, plan: Plan, outcome: Outcome) -> None:
     page.table(("in %", "mean over classes", "95 % interval", "top-1", "top-5"), rows)
     images = _read(plan.round_file(outcome.best, "test.json"))["images"]
     page.paragraph(f"{images} images. The rounds ended because {outcome.reason}.")
+    if plan.experiment.paper:
+        page.table(
+            ("the paper's rows for this data set", "mean over classes in %"),
+            [(row, f"{value:.1f}") for row, value in plan.experiment.paper.items()],
+        )
 
 
 def _hardening(page: Page, plan: Plan, numbers: Sequence[int]) -> None:
@@ -100,3 +109,22 @@ def _mistakes(page: Page, plan: Plan, outcome: Outcome) -> None:
             for each in sorted(classes, key=lambda each: (each["top1"], each["label"]))
         ),
     )
+
+
+def _steps(page: Page, done: Mapping[str, Marker]) -> None:
+    page.heading("What was run")
+    page.table(
+        ("step", "seconds", "made", "fingerprint"),
+        [
+            (name, f"{marker['seconds']:.1f}", os.path.basename(path), fingerprint[:19])
+            for name, marker in done.items()
+            for path, fingerprint in marker["outputs"].items()
+        ],
+    )
+    versions = {"sjft": __version__, "Python": platform.python_version(), "NumPy": np.__version__}
+    page.paragraph(
+        ", ".join(f"{name} {version}" for name, version in versions.items())
+        + f", OpenCV {cv2.__version__}. The commands, each of which can be typed on its own in the "
+        "folder in which the experiment was run:"
+    )
+    page.commands(shlex.join(marker["command"]) for marker in done.values())

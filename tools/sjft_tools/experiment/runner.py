@@ -7,15 +7,18 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.report import report_page
 from sjft_tools.experiment.run_folder import FORMAT, claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
-from sjft_tools.experiment.step import Steps
+from sjft_tools.experiment.settings import read_experiment
+from sjft_tools.experiment.step import FOLDER, Steps, marker_file
 
 REPORT = "report.html"
 SUMMARY = "summary.json"
+COPY = "experiment.yaml"
 
 
 class Outcome(NamedTuple):
@@ -26,19 +29,48 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def run_experiment(plan: Plan) -> Outcome:
-    """Run every step that is not done. Raises InputError, StepFailed if one cannot be done."""
+def run_experiment(plan: Plan, path: str) -> Outcome:
+    """Run every step of the experiment in the file `path` that is not done.
+
+    Raises InputError, StepFailed if one cannot be done.
+    """
     os.makedirs(plan.folder, exist_ok=True)
     with run_lock(plan.folder) as lock:
         claim_run_folder(plan.folder, plan.experiment.name)
+        _write(plan.file(COPY), Path(path).read_text(encoding="utf-8"))
         steps = Steps(plan.folder, lock)
         for step in plan.before_training():
             steps.run(step)
         outcome = _rounds(plan, steps)
         steps.run(plan.curves(outcome.rounds))
-        _write(plan.file(SUMMARY), json.dumps(_summary(plan, outcome), indent=1) + "\n")
-        _write(plan.file(REPORT), report_page(plan, outcome, steps.lines))
+        summary = {**_summary(plan, outcome), "steps": list(steps.done)}
+        _write(plan.file(SUMMARY), json.dumps(summary, indent=1) + "\n")
+        _write(plan.file(REPORT), report_page(plan, outcome, steps.done))
     return outcome
+
+
+def write_report(folder: str) -> str:
+    """Write the report of the finished run in `folder` once more; return its path.
+
+    Raises InputError if there is no finished run.
+    """
+    try:
+        summary = json.loads(Path(folder, SUMMARY).read_text(encoding="utf-8"))
+        outcome = Outcome(len(summary["rounds"]), summary["best_round"], summary["reason"])
+        markers = {
+            name: marker_file(os.path.join(folder, FOLDER), name) for name in summary["steps"]
+        }
+        done = {
+            name: json.loads(path.read_text(encoding="utf-8")) for name, path in markers.items()
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder} holds no finished run of 'sjft run' ({error}): give the same 'sjft run' "
+            f"again to finish it"
+        ) from None
+    plan = Plan(read_experiment(os.path.join(folder, COPY)), folder)
+    _write(plan.file(REPORT), report_page(plan, outcome, done))
+    return plan.file(REPORT)
 
 
 def _rounds(plan: Plan, steps: Steps) -> Outcome:

@@ -41,6 +41,10 @@ _ROUNDS = Kind(
     "a list of one or more rounds, each a section of keys",
     lambda v: type(v) is list and len(v) >= 1 and all(type(each) is dict for each in v),
 )
+_FIGURES = Kind(
+    "a section of figures in %, each under its name",
+    lambda v: type(v) is dict and all(type(each) in (int, float) for each in v.values()),
+)
 _some = integer(1)
 
 _TOP = {
@@ -57,6 +61,7 @@ _TOP = {
     "harden": Param(_OPTIONS, ""),
     "evaluate": Param(_OPTIONS, ""),
     "gallery": Param(_OPTIONS, ""),
+    "paper": Param(_FIGURES, {}),
     "seed": Param(_some, 1),
 }
 _BANK = {
@@ -97,6 +102,8 @@ class Experiment(NamedTuple):
     harden: list[str]
     evaluate: list[str]
     gallery: list[str]
+    paper: dict[str, float]
+    """Published figures to show beside one's own."""
     seed: int
 
 
@@ -135,7 +142,16 @@ def read_experiment(path: str) -> Experiment:
     leaks = None if top["leaks"] is None else _words(top["leaks"], path)
     words = {name: _words(top[name], path) for name in ("harden", "evaluate", "gallery")}
     return Experiment(
-        top["name"], images, bank, neighbours, net, rounds, leaks, **words, seed=top["seed"]
+        top["name"],
+        images,
+        bank,
+        neighbours,
+        net,
+        rounds,
+        leaks,
+        **words,
+        paper=top["paper"],
+        seed=top["seed"],
     )
 
 

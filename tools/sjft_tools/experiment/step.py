@@ -29,6 +29,9 @@ from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 
 FOLDER = "steps"  # of the markers, in the run folder
 
+#: What a step leaves when it has ended: command, inputs, outputs, seconds.
+Marker = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -51,6 +54,11 @@ class Step:
         return shlex.join(self.words)
 
 
+def marker_file(folder: str, name: str, kind: str = "done") -> Path:
+    """Return where the marker of the step `name` lies in the folder of markers `folder`."""
+    return Path(folder, f"{name}.{kind}.json")
+
+
 class StepFailed(InputError):
     """A command ended with a status other than 0."""
 
@@ -63,8 +71,8 @@ class Steps:
         self._folder = os.path.join(folder, FOLDER)
         self._lock = lock
         self._fingerprints = Fingerprints()
-        self.lines: dict[str, str] = {}
-        """Step -> command, of all that were run or found done."""
+        self.done: dict[str, Marker] = {}
+        """Step -> marker, of all that were run or found done."""
 
     def run(self, step: Step) -> None:
         """Run the step, or say that it is done. Raises StepFailed, InputError for a lost input."""
@@ -72,7 +80,7 @@ class Steps:
         done, begun = self._read(step, "done"), self._read(step, "begun")
         if done is not None and self._is_done(step, wanted, done):
             print(f"done  {step.line}", flush=True)
-            self.lines[step.name] = step.line
+            self.done[step.name] = done
             return
         if done is not None or begun != wanted:
             self._clear(step)
@@ -88,8 +96,8 @@ class Steps:
         for path, fingerprint in outputs.items():
             if fingerprint == MISSING:
                 raise StepFailed(f"'{step.line}' ended well but {path} is not there")
-        self._write(step, "done", {**wanted, "outputs": outputs, "seconds": seconds})
-        self.lines[step.name] = step.line
+        self.done[step.name] = {**wanted, "outputs": outputs, "seconds": seconds}
+        self._write(step, "done", self.done[step.name])
 
     def _wanted(self, step: Step) -> dict[str, Any]:
         inputs = {path: self._fingerprints.of(path) for path in step.inputs}
@@ -122,7 +130,7 @@ class Steps:
                 _remove(path)
 
     def _file(self, step: Step, kind: str) -> Path:
-        return Path(self._folder, f"{step.name}.{kind}.json")
+        return marker_file(self._folder, step.name, kind)
 
     def _read(self, step: Step, kind: str) -> dict[str, Any] | None:
         try:
