@@ -493,7 +493,7 @@ def test_interrupted_in_the_middle(tmp_path, many, number, whom):
     out = tmp_path / "out"
     process = start("convert", "list", many, out, "--workers", 2, start_new_session=True)
     wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
-    time.sleep(random.uniform(0.0, 0.5))
+    time.sleep(random.Random(f"{number} {whom}").uniform(0.0, 0.5))
     (os.killpg if whom == "group" else os.kill)(process.pid, number)
     printed = process.communicate(timeout=60)[1]
     with pytest.raises(ProcessLookupError):  # the workers have gone, too
@@ -522,13 +522,13 @@ def test_killed_again_and_again_it_ends_as_the_same_file(tmp_path, many):
     straight = tmp_path / "straight"
     run_sjft(*arguments[:3], straight, *arguments[4:], "--workers", 1)
     database = tmp_path / ".out.work" / "output" / "data.mdb"
-    going_on, size = "", 0
+    going_on, size, draw = "", 0, random.Random(1)
     for attempt in range(20):
         process = start(*arguments, "--workers", 1 + attempt % 3)
         # until it got somewhere
         while process.poll() is None and not (database.exists() and database.stat().st_size > size):
             time.sleep(0.01)
-        time.sleep(random.uniform(0.0, 0.3))
+        time.sleep(draw.uniform(0.0, 0.3))
         process.kill()
         going_on += process.communicate(timeout=60)[1]
         if (tmp_path / "out").exists():

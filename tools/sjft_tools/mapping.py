@@ -95,8 +95,12 @@ def _settle(parent: int) -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let workers that start in this block leave Ctrl-C to this process: they inherit the mask."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    """Let workers that start in this block leave signals to this process: they inherit the mask.
+
+    One that a signal ends while it sends a result would be waited for in vain: the executor goes on
+    reading what does not come.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         yield
     finally:
