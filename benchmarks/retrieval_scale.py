@@ -6,7 +6,9 @@ The images are tiny and the bank is Gabor's at 8 x 8 pixels, so that the machine
 weighs as much as it can. Every round runs all sizes in a random order, in processes of their own.
 Memory is what a process has for itself (RssAnon): pages of the LMDB, which the system takes back
 when it needs them, do not count. Time is that of the shards, as their stats have it, but for the
-first of a run, in which libraries warm up. Figures are medians over the rounds.
+first of a run, in which libraries warm up. "core ms/image more" is what a run's cores spent on each
+image beyond those of the smallest source, its start included in neither. Figures are medians over
+the rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -56,9 +59,10 @@ def write_images(folder: Path, sizes: list[int]) -> None:
                 writer.add(record, 0)
 
 
-def run(folder: Path, *arguments: str) -> tuple[float, float]:
-    """Run ``sjft``; return the seconds it took and the bytes of memory it had at most."""
+def run(folder: Path, *arguments: str) -> tuple[float, float, float]:
+    """Run ``sjft``; return its seconds, its cores' seconds and the bytes it had at most."""
     log = folder / "log"
+    spent = _children_core_seconds()
     started = time.perf_counter()
     with open(log, "wb") as stream:
         process = subprocess.Popen(
@@ -79,7 +83,13 @@ def run(folder: Path, *arguments: str) -> tuple[float, float]:
         time.sleep(_POLL_S)
     if process.wait():
         raise SystemExit(f"a run failed:\n{log.read_text(errors='replace')}")
-    return time.perf_counter() - started, peak
+    return time.perf_counter() - started, _children_core_seconds() - spent, peak
+
+
+def _children_core_seconds() -> float:
+    """Return the cores' seconds that all processes took which this one has waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def measure(folder: Path, size: int, shard_size: int) -> dict[str, float]:
@@ -88,13 +98,14 @@ def measure(folder: Path, size: int, shard_size: int) -> dict[str, float]:
     options = ("--bins-file", "bins.npz", "--k", str(K), "--work", "work", "--shard", "1/1")
     source = f"source_{size}"
     retrieve = ("retrieve", "target", source, "out", *options, "--shard-size", str(shard_size))
-    seconds, peak = run(folder, *retrieve)
+    seconds, core_seconds, peak = run(folder, *retrieve)
     shards = [json.loads(path.read_text()) for path in sorted(work.glob("shard-*.json"))]
     warm = shards[1:]
-    merge_seconds, merge_peak = run(folder, "merge", "out", "--work", "work")
+    merge_seconds, _, merge_peak = run(folder, "merge", "out", "--work", "work")
     shutil.rmtree(folder / "out")
     return {
         "seconds": seconds,
+        "core_seconds": core_seconds,
         "ms_per_image": 1000 * sum(s["seconds"] for s in warm) / sum(s["images"] for s in warm),
         "candidates": sum(shard["candidates"] for shard in shards),
         "peak_bytes": peak,
@@ -106,14 +117,19 @@ def measure(folder: Path, size: int, shard_size: int) -> dict[str, float]:
 def report(found: dict[int, list[dict[str, float]]]) -> list[dict[str, float]]:
     """Print the table; return its rows."""
     rows = []
-    print(f"{'sources':>8} {'ms/image':>9} {'ratio':>6} {'MiB':>7} {'ratio':>6} {'merge MiB':>10}")
+    print(
+        f"{'sources':>8} {'ms/image':>9} {'ratio':>6} {'core ms/image more':>19} {'MiB':>7} "
+        f"{'ratio':>6} {'merge MiB':>10}"
+    )
     for size, runs in found.items():
         middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
         per_image = middle["ms_per_image"]
         rows.append({"sources": size, **middle})
         first = rows[0]
+        more = size - first["sources"]
+        core_ms = 1000 * (middle["core_seconds"] - first["core_seconds"]) / more if more else 0.0
         print(
-            f"{size:8} {per_image:9.3f} {per_image / first['ms_per_image']:6.3f} "
+            f"{size:8} {per_image:9.3f} {per_image / first['ms_per_image']:6.3f} {core_ms:19.3f} "
             f"{middle['peak_bytes'] / MIB:7.1f} {middle['peak_bytes'] / first['peak_bytes']:6.3f} "
             f"{middle['merge_peak_bytes'] / MIB:10.1f}"
         )

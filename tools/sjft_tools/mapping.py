@@ -6,10 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 import cv2
@@ -23,8 +21,9 @@ from sjft_tools.image_sets.reading import read_content
 
 #: Images that a worker is given at a time.
 _CHUNK = 16
-#: Chunks per worker that are being made or wait to be written: what bounds the memory.
-_AHEAD = 4
+#: Chunks per worker that are being made or wait to be written: what bounds the memory. Requests for
+#: so many fit in a pipe's buffer, so that giving one never waits.
+_AHEAD = 2
 #: With fewer images than this, starting workers takes longer than they save.
 _WORTH_WORKERS = 200
 
@@ -58,48 +57,94 @@ def prepared_in_order(
         for entry in entries:
             yield prepare(entry, storage)
         return
-    chunks = (entries[i : i + _CHUNK] for i in range(0, len(entries), _CHUNK))
-    pending: deque[Future[list[Prepared]]] = deque()
-    pool = ProcessPoolExecutor(
-        workers,
-        # not forked: this process has an LMDB open, and may have threads
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_settle,
-        initargs=(os.getpid(),),
-    )
+    chunks = [entries[i : i + _CHUNK] for i in range(0, len(entries), _CHUNK)]
+    ahead = _AHEAD * workers
+    team: list[_Worker] = []
     try:
-        for chunk in chunks:
-            with _without_interrupts():
-                pending.append(pool.submit(_prepare_all, chunk, storage))
-            if len(pending) == _AHEAD * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
-    except BrokenProcessPool:
+        for number, chunk in enumerate(chunks):
+            if len(team) < workers:
+                team.append(_Worker(storage))
+            if number >= ahead:
+                yield from team[number % workers].take()
+            team[number % workers].give(chunk)
+        for number in range(max(0, len(chunks) - ahead), len(chunks)):
+            yield from team[number % workers].take()
+    except _WorkerDied:
         raise InputError(
             f"one of the {workers} worker processes died, perhaps for want of memory: give fewer "
             f"--workers"
         ) from None
     finally:
-        pool.shutdown(cancel_futures=True)
+        for worker in team:
+            worker.end()
 
 
-def _prepare_all(entries: Sequence[Entry], storage: Storage) -> list[Prepared]:
-    return [prepare(entry, storage) for entry in entries]
+class _WorkerDied(Exception):
+    """A worker ended that was not told to."""
 
 
-def _settle(parent: int) -> None:
+class _Worker:
+    """A process that prepares chunks of entries in turn.
+
+    It has a pipe of its own, whose other end nobody else holds: whenever it dies, in the middle of
+    an answer too, reading ends. (A ProcessPoolExecutor would wait for the rest of the answer.)
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        # not forked: this process has an LMDB open, and may have threads
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, storage, os.getpid()))
+        try:
+            with _without_interrupts():
+                self._process.start()
+            theirs.close()
+        except BaseException:  # a signal that came meanwhile: nobody else would end the process
+            if self._process.pid is not None:
+                self.end()
+            raise
+
+    def give(self, entries: Sequence[Entry]) -> None:
+        """Have `entries` prepared. Raises _WorkerDied."""
+        try:
+            self._pipe.send(entries)
+        except OSError:
+            raise _WorkerDied from None
+
+    def take(self) -> list[Prepared]:
+        """Wait for the oldest entries given and return what became of them. Raises _WorkerDied."""
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            raise _WorkerDied from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def end(self) -> None:
+        """Kill the process, which holds nothing that could be lost."""
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _serve(pipe: Connection, storage: Storage, parent: int) -> None:
     die_with_parent(parent)
     cv2.setNumThreads(0)
+    while True:
+        try:
+            entries = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send([prepare(entry, storage) for entry in entries])
+        except Exception as error:
+            pipe.send(error)
 
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let workers that start in this block leave signals to this process: they inherit the mask.
-
-    One that a signal ends while it sends a result would be waited for in vain: the executor goes on
-    reading what does not come.
-    """
+    """Let workers that start in this block leave signals to this process: they inherit the mask."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         yield
