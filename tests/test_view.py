@@ -232,3 +232,15 @@ def test_check(joint, tmp_path):
     assert "netscope reads it; 36 blobs with shapes, the last 'prob' 1 x 10" in said
     (tmp_path / "b").write_bytes(b"\xff\xfe")
     assert "is not text" in run_sjft("view", "--check", tmp_path / "b", status=2)
+
+
+def test_neither_the_net_nor_one_output_is_written_over(tmp_path: Path) -> None:
+    net = tmp_path / "net.prototxt"
+    net.write_text((REPO / "prototxt" / "demo" / "deploy.prototxt").read_text())
+    before = net.read_bytes()
+    output = run_sjft("view", net, "--output", net, "--force", status=2)
+    assert "is also an output: expected another name" in output
+    assert net.read_bytes() == before
+    both = ("--output", tmp_path / "x.svg", "--draw", tmp_path / "x.svg")
+    assert "two outputs have one name" in run_sjft("view", net, *both, status=2)
+    assert list(tmp_path.iterdir()) == [net]

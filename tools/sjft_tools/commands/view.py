@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.atomic import new_file, refuse_outputs
 from sjft_tools.command import add_force
 from sjft_tools.net_files import Shape, read_net
 from sjft_tools.netscope.grammar import read_fields
@@ -73,9 +73,10 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"got {len(args.net)} nets, expected one: several go with --check alone")
     [net] = args.net
     output = args.output or f"{os.path.splitext(net)[0]}_view.prototxt"
-    refuse_existing(output, args.force)
+    if os.path.realpath(net) in map(os.path.realpath, filter(None, (output, args.draw))):
+        raise InputError(f"the net {net} is also an output: expected another name for that")
+    refuse_outputs((output, args.draw), args.force)
     if args.draw is not None:
-        refuse_existing(args.draw, args.force)
         check_picture(args.draw)
     made = view(read_net(net), net, args.phase, dict(args.input))
     if args.draw is not None:
