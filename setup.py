@@ -45,6 +45,9 @@ setup(
         "dask": ["distributed>=2023.5"],
         "demo": ["scikit-learn", "matplotlib"],
         # One torch for all who test. Its wheels for Linux bring CUDA along, some 3 GB.
-        "dev": ["pytest", "ruff", "mypy", "hypothesis", "numba", "torch==2.13.0", "distributed"],
+        "dev": [
+            *("pytest", "ruff", "mypy", "hypothesis", "numba", "torch==2.13.0", "distributed"),
+            *("pyyaml", "scipy", "matplotlib"),
+        ],
     },
 )
