@@ -196,7 +196,7 @@ def test_caffe_train_ends_in_the_same_weights_for_any_workers(world: World, tmp_
         ({"corp": 20}, (5, 6), r"JointDataLayer: param_str has the unknown key 'corp'; did you me"),
         ({"source": "gone_lmdb"}, (5, 6), "JointDataLayer: the source LMDB gone_lmdb does not exi"),
         ({"min_source_per_class": 99}, (5, 6), "JointDataLayer: record 0 .* has no neighbour left"),
-        ({"prefetch_mb": 1, "crop": 200, "resize": 200}, (5, 6), "one batch takes 4 MiB of memory"),
+        ({"prefetch_mb": 1, "crop": 400, "resize": 400}, (5, 6), "one batch takes 4 MiB of memory"),
         ({}, (5, 2), "MultiTaskLossLayer: the label blob of task 2 holds the label [23], expected"),
     ],
 )

@@ -341,12 +341,18 @@ def test_memory_stays_within_its_bound() -> None:
     with pytest.raises(InputError) as error:
         affordable_depth(tops, 4, 10 << 20)
     assert "one batch takes 11 MiB of memory, more than 'prefetch_mb' 10" in str(error.value)
+    assert batch_bytes(tops, pixels=["data"]) == 18 * 3 * 224 * 224 + 64
+    assert affordable_depth(tops, 4, 10 << 20, pixels=["data"]) == 3
     with pytest.raises(InputError, match="one batch takes"):
         affordable_depth({"data": (10**9, 3, 10**9, 10**9)}, 4, 512 << 20)
 
 
 def test_slots_of_the_ring_do_not_overlap() -> None:
-    ring = Ring({"a": (3, 5), "b": (7,)}, 3)
+    ring = Ring({"a": (3, 5), "b": (7,)}, 3, pixels=["a"])
+    assert {name: array.dtype for name, array in ring.slot(0).items()} == {
+        "a": np.uint8,
+        "b": np.float32,
+    }
     for batch in range(3):
         for name in ("a", "b"):
             ring.slot(batch)[name][...] = batch

@@ -46,6 +46,9 @@ def test_random_views_show_the_right_pixels(geometry: Geometry, seed: int) -> No
     into = np.full_like(out, np.nan)
     assert apply_view(image, view, geometry.crop, MEAN, into) is into
     assert np.array_equal(into, out)
+    pixels = np.full(out.shape, 7, np.uint8)
+    assert apply_view(image, view, geometry.crop, MEAN, pixels) is pixels
+    assert np.array_equal(pixels - MEAN[:, None, None], out)
 
 
 def test_random_views_reach_every_place_and_no_other() -> None:

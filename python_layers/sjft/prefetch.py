@@ -1,7 +1,7 @@
 """Batches made ahead of need by worker processes.
 
 Threads cannot do it: under ``caffe train`` no Python thread runs while the net computes. Each
-worker has a queue of batch numbers (a socket pair) and writes finished batches into shared memory.
+worker has a queue of batch numbers (a socket pair) and writes batches into shared memory.
 A batch depends on its number alone, so a worker that was killed is replaced and its batches are
 computed again, bit for bit. The parent does its bookkeeping only while it asks for a batch.
 """
@@ -72,7 +72,7 @@ def open_stream(batches: Batches, params: PrefetchParams, first: int = 0) -> Bat
 
     Raises InputError if not even one batch fits within the bound on memory.
     """
-    depth = affordable_depth(batches.tops, params.depth, params.max_bytes)
+    depth = affordable_depth(batches.tops, params.depth, params.max_bytes, batches.means)
     bad_images = BadImages(params.max_bad_images)
     if params.workers == 0:
         return BatchStream(batches, first, bad_images)
@@ -95,7 +95,7 @@ class PrefetchedStream(BatchStream):
         super().__init__(batches, first, bad_images)
         self._owner = os.getpid()
         self._timeout_s = timeout_s
-        self._ring = Ring(batches.tops, depth)
+        self._ring = Ring(batches.tops, depth, batches.means)
         self._done: dict[int, list[str]] = {}  # finished batches, and what is said of bad images
         self._failed: dict[int, Exception] = {}
         self._deaths: dict[int, int] = {}
@@ -141,9 +141,7 @@ class PrefetchedStream(BatchStream):
             self.close()
             raise
         waited_s = time.monotonic() - start
-        slot = self._ring.slot(batch)
-        for name, array in out.items():
-            np.copyto(array, slot[name])
+        self._batches.copy_into(out, self._ring.slot(batch))
         self._deaths.pop(batch, None)
         self._next += 1
         self._hand_out(batch + self._ring.depth)

@@ -27,8 +27,9 @@ def show(
 
     `value`: the record's bytes; `mean`: float32 (3,), BGR; `u`: float64 (4,) in [0, 1), see
     transforms.random_view. Which part of the image is shown does not depend on the size at which it
-    is decoded. Returns float32 3 x crop x crop, BGR, mean subtracted, written into `out` if given.
-    Raises BadImageError naming the record `name` if it cannot be decoded or is too small.
+    is decoded. Returns float32 3 x crop x crop, BGR, mean subtracted, written into `out` if given;
+    a uint8 `out` gets the pixels themselves. Raises BadImageError naming the record `name` if it
+    cannot be decoded or is too small.
     """
     shorter = shorter_side(geometry, u)
 

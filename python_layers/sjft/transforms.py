@@ -110,7 +110,8 @@ def apply_view(
 ) -> np.ndarray:
     """Show `image`, H x W x 3 uint8 BGR, as `view` says.
 
-    `mean`: float32 (3,), BGR. Returns float32 3 x crop x crop, BGR, written into `out` if given.
+    `mean`: float32 (3,), BGR. Returns float32 3 x crop x crop, BGR, written into `out` if given; a
+    uint8 `out` gets the pixels themselves.
     """
     if out is None:
         out = np.empty((3, crop, crop), np.float32)
@@ -121,5 +122,8 @@ def apply_view(
         part = cv2.flip(part, 1)
     # one channel at a time: reading the interleaved pixels in three strided passes is slower
     for plane, channel_mean, channel_out in zip(cv2.split(part), mean, out):
-        np.subtract(plane, channel_mean, out=channel_out)
+        if out.dtype == np.uint8:
+            np.copyto(channel_out, plane)
+        else:
+            np.subtract(plane, channel_mean, out=channel_out)
     return out
