@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 import numpy as np
 import torch
 
+from sjft.errors import InputError
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
+
+if TYPE_CHECKING:
+    from sjft_tools.matching.device_kernels import Units
 
 # Numbers of a layer that are held for the exact distances at a time, 8 bytes each and six times.
 _MOST_NUMBERS = 1 << 25
 
 
+class _Slab(NamedTuple):
+    """What a slab's counts become, on the device: operands.Slab's tables for sources."""
+
+    start: int
+    stop: int
+    log: torch.Tensor
+    share: torch.Tensor
+    own: torch.Tensor
+
+
 class DevicePairs:
     """The pairs of `targets`, counts T x dimensions, with sources, reckoned on `device`.
 
-    Keeps the targets' operands and counts there: 10 bytes for each of T x dimensions.
+    Keeps the targets' operands and counts there: 10 bytes for each of T x dimensions; and the
+    counts of the sources that came last. Raises InputError if the device multiplies float32 in a
+    lesser precision, for then no bound on rounding holds.
     """
 
     def __init__(self, distance: Distance, targets: np.ndarray, device: str) -> None:
@@ -23,67 +41,108 @@ class DevicePairs:
         self._absolute = operands.absolute_error(distance)
         self._distance = distance
         self._device = torch.device(device)
-        self._slabs = operands.slabs(distance)
+        _require_float32(self._device)
+        slabs = operands.slabs(distance)
         self._counts = self._upload(targets)
         self._operands = []
-        for slab in self._slabs:
-            tables = slab.weighted_share, slab.weighted_log
-            self._operands.append(self._operand(self._counts, slab, *tables))
-        self._own = operands.own_up_to(targets, self._slabs)[-1]
+        for slab in slabs:
+            tables = map(self._to_device, (slab.weighted_share, slab.weighted_log))
+            self._operands.append(_operand(_index(self._counts, slab.start, slab.stop), *tables))
+        self._slabs = [
+            _Slab(s.start, s.stop, *map(self._to_device, (s.log, s.share, s.own))) for s in slabs
+        ]
+        self._own = operands.own_up_to(targets, slabs)[-1]
+        self._tables = [
+            (self._to_device(layer.share), self._to_device(layer.log)) for layer in distance.layers
+        ]
+        self._last: tuple[np.ndarray, torch.Tensor] | None = None
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits."""
         # As in CpuPairs.within().
         factor = (1 + self._relative) * (1 + 2.0**-21)
-        own = operands.own_up_to(sources, self._slabs)[-1]
         by_target = self._to_device(((limits + self._own) * factor).astype(np.float32))
-        by_source = self._to_device(((own + self._absolute) * factor).astype(np.float32))
-        found = (self._product(sources) <= by_source[:, None] + by_target).nonzero().cpu().numpy()
+        product, own = self._product(sources)
+        by_source = ((own + self._absolute) * factor).to(torch.float32)
+        found = (product <= by_source[:, None] + by_target).nonzero().cpu().numpy()
         return found[:, 1], found[:, 0]
 
     def upper_bounds(self, sources: np.ndarray) -> np.ndarray:
         """Return for each pair what its exact distance does not exceed: S x T float32."""
-        own = operands.own_up_to(sources, self._slabs)[-1, :, None]
-        product = self._product(sources).cpu().numpy().astype(np.float64)
-        found = product / (1 - self._relative) - own - self._own + self._absolute
+        product, own = (tensor.cpu().numpy() for tensor in self._product(sources))
+        found = product.astype(np.float64) / (1 - self._relative)
+        found += self._absolute - own[:, None] - self._own
         return np.nextafter(found.astype(np.float32), np.float32(np.inf))
 
     def exact(self, sources: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the exact distance of each pair (target rows[i], source columns[i]): float64.
 
-        Distance.exact()'s operations one by one, each in a kernel of its own, so that none are
-        fused: bit for bit its results.
+        Bit for bit Distance.exact()'s. By numba where it can compile for the GPU.
         """
+        counts = self._held(sources)
+        places = self._to_device(rows), self._to_device(columns)
+        compiled = self._compiled_units()
         result = np.zeros(len(rows))
-        counts = self._upload(sources)
-        for layer in self._distance.layers:
-            here = slice(layer.start, layer.stop)
-            share, log = self._to_device(layer.share), self._to_device(layer.log)
-            units = []
-            step = max(1, _MOST_NUMBERS // (layer.stop - layer.start))
-            for start in range(0, len(rows), step):
-                some = slice(start, start + step)
-                p = _index(self._counts[self._to_device(rows[some])][:, here])
-                q = _index(counts[self._to_device(columns[some])][:, here])
-                terms = share[p].sub_(share[q])
-                terms.mul_(log[p].sub_(log[q])).mul_(1 / QUANTUM).round_()
-                units.append(terms.to(torch.int64).sum(dim=1).cpu().numpy())
-            if units:
-                result += layer.factor * (np.concatenate(units) * QUANTUM)
+        for layer, tables in zip(self._distance.layers, self._tables):
+            if compiled is not None:
+                units = compiled(self._counts, counts, *places, layer, tables)
+            else:
+                units = self._units(counts, *places, layer.start, layer.stop, *tables)
+            result += layer.factor * (units * QUANTUM)
         return result
 
-    def _product(self, sources: np.ndarray) -> torch.Tensor:
-        counts = self._upload(sources)
-        total = torch.zeros((len(sources), len(self._own)), device=self._device)
-        for slab, targets in zip(self._slabs, self._operands):
-            total.addmm_(self._operand(counts, slab, slab.log, slab.share), targets.T)
-        return total
+    def _compiled_units(self) -> Units | None:
+        if self._device.type != "cuda":
+            return None
+        try:
+            from sjft_tools.matching.device_kernels import compiled_units
+        except ImportError:
+            return None
+        return compiled_units()
 
-    def _operand(
-        self, counts: torch.Tensor, slab: operands.Slab, left: np.ndarray, right: np.ndarray
-    ) -> torch.Tensor:
-        here = _index(counts[:, slab.start : slab.stop])
-        return torch.cat([self._to_device(left)[here], self._to_device(right)[here]], dim=1)
+    def _units(
+        self,
+        counts: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        first: int,
+        end: int,
+        share: torch.Tensor,
+        log: torch.Tensor,
+    ) -> np.ndarray:
+        """Return the sum over dimensions first..end-1 of each pair in units of QUANTUM: int64.
+
+        Distance.exact()'s operations one by one, each in a kernel of its own, so that none are
+        fused.
+        """
+        found = [np.empty(0, np.int64)]
+        step = max(1, _MOST_NUMBERS // (end - first))
+        for start in range(0, len(rows), step):
+            some = slice(start, start + step)
+            p = _index(self._counts[rows[some]], first, end)
+            q = _index(counts[columns[some]], first, end)
+            terms = share[p].sub_(share[q])
+            terms.mul_(log[p].sub_(log[q])).mul_(1 / QUANTUM).round_()
+            found.append(terms.to(torch.int64).sum(dim=1).cpu().numpy())
+        return np.concatenate(found)
+
+    def _product(self, sources: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the product, S x T float32, and the sources' own(), float64 (S,)."""
+        counts = self._held(sources)
+        total = torch.zeros((len(sources), len(self._own)), device=self._device)
+        own = torch.zeros(len(sources), dtype=torch.float64, device=self._device)
+        for slab, targets in zip(self._slabs, self._operands):
+            here = _index(counts, slab.start, slab.stop)
+            total.addmm_(_operand(here, slab.log, slab.share), targets.T)
+            own += slab.own[here].sum(dim=1)
+        return total, own
+
+    def _held(self, sources: np.ndarray) -> torch.Tensor:
+        """Return `sources` on the device: copied there once, though asked about twice."""
+        if self._last is None or self._last[0] is not sources:
+            self._last = None  # its memory first
+            self._last = sources, self._upload(sources)
+        return self._last[1]
 
     def _upload(self, counts: np.ndarray) -> torch.Tensor:
         """Copy counts to the device as signed integers of their size, which torch can index."""
@@ -93,6 +152,20 @@ class DevicePairs:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-def _index(counts: torch.Tensor) -> torch.Tensor:
+def _index(counts: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     """Return what _upload() took for signed integers as the counts that they are: int64."""
-    return counts.long() & (0xFFFF if counts.dtype == torch.int16 else 0xFFFFFFFF)
+    return counts[:, start:stop].long() & (0xFFFF if counts.dtype == torch.int16 else 0xFFFFFFFF)
+
+
+def _operand(index: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    return torch.cat([left[index], right[index]], dim=1)
+
+
+def _require_float32(device: torch.device) -> None:
+    """Raise InputError if products lose what TensorFloat-32 does, which keeps 10 bits."""
+    left = torch.full((256, 4096), 1 + 2.0**-12, device=device)
+    if not bool((left @ torch.ones((4096, 256), device=device) == 4097).all()):
+        raise InputError(
+            "the GPU multiplies float32 in a lesser precision, by which neighbours would be lost: "
+            "expected NVIDIA_TF32_OVERRIDE not to be 1"
+        )

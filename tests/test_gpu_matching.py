@@ -1,0 +1,146 @@
+"""Matching on a GPU: the kernel that numba compiles for it, simulated where there is none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from descriptors import brute_force, draw_descriptors, exact_distances
+from sjft.errors import InputError
+from sjft_tools.banks.bank import Layer
+from sjft_tools.distance import QUANTUM, Distance
+from sjft_tools.matching import device_pairs
+from sjft_tools.matching.device_pairs import DevicePairs
+from sjft_tools.matching.matcher import Matcher, match_all
+from sjft_tools.matching.products import make_product
+from sjft_tools.top_k import merge
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+LARGE = (Layer("a", 4, 70_000, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
+SMALL = (Layer("a", 4, 2900, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
+
+# What the kernel makes of pairs, beside what torch's operations make of them, on this CPU.
+SIMULATED = """
+from sjft_tools.matching.device_kernels import compiled_units
+from sjft_tools.matching.device_pairs import DevicePairs
+from test_gpu_matching import LARGE, SMALL, some_pairs
+
+units = compiled_units()
+assert units is not None
+for layers in (SMALL, LARGE):
+    distance, targets, sources, rows, columns = some_pairs(layers)
+    pairs = DevicePairs(distance, targets, "cpu")
+    expected = pairs.exact(sources, rows, columns)
+    pairs._compiled_units = lambda: units
+    assert (pairs.exact(sources, rows, columns) == expected).all()
+    assert len(pairs.exact(sources, rows[:0], columns[:0])) == 0
+print("simulated")
+"""
+
+
+def some_pairs(
+    layers: tuple[Layer, ...],
+) -> tuple[Distance, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """A distance, targets, sources, and pairs of them, an equal one among them."""
+    distance = Distance(layers, 20)
+    targets, sources = draw_descriptors(1, 3, layers, 20), draw_descriptors(2, 4, layers, 20)
+    sources[2] = targets[1]
+    rows, columns = np.array([0, 2, 1, 1, 2]), np.array([3, 0, 2, 1, 0])
+    return distance, targets, sources, rows, columns
+
+
+def test_the_kernel_gives_the_same_distances_in_simulation() -> None:
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    process = subprocess.run(
+        [sys.executable, "-c", SIMULATED],
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    assert process.stdout.endswith("simulated\n")
+
+
+@pytest.mark.parametrize("layers", [SMALL, LARGE])
+def test_pairs_by_torch_are_exact(layers: tuple[Layer, ...]) -> None:
+    distance, targets, sources, rows, columns = some_pairs(layers)
+    assert targets.dtype == (np.uint16 if layers is SMALL else np.uint32)
+    pairs = DevicePairs(distance, targets, "cpu")
+    found = pairs.exact(sources, rows, columns)
+    assert (found == exact_distances(distance, targets, sources)[rows, columns]).all()
+    assert found[2] == 0
+
+
+def test_a_gpu_that_multiplies_in_a_lesser_precision_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # what TensorFloat-32 makes of the probe: 10 bits of its numbers
+    full = torch.full
+    monkeypatch.setattr(
+        device_pairs.torch,
+        "full",
+        lambda size, value, device: full(size, np.round(value * 1024) / 1024, device=device),
+    )
+    distance, targets, *_ = some_pairs(SMALL)
+    with pytest.raises(InputError, match=r"lesser precision.*NVIDIA_TF32_OVERRIDE"):
+        DevicePairs(distance, targets, "cpu")
+
+
+def require_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU and a torch that can use it")
+
+
+@pytest.mark.parametrize("layers", [SMALL, LARGE])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_gpu_gives_the_same_bytes(
+    layers: tuple[Layer, ...], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_gpu()
+    if not compiled:
+        monkeypatch.setattr(DevicePairs, "_compiled_units", lambda self: None)
+    distance = Distance(layers, 20)
+    targets, sources = draw_descriptors(1, 30, layers, 20), draw_descriptors(2, 400, layers, 20)
+    expected = brute_force(distance, targets, sources, 50)
+    matcher = Matcher(distance, targets, np.full(30, np.inf), make_product("cuda"))
+    stream = ((places, sources[places]) for places in np.array_split(np.arange(400), 7))
+    indices, distances, counts = merge([match_all(matcher, stream, 30, 50, 128)], 30, 50)
+    assert (indices == expected[0]).all()
+    assert distances.tobytes() == expected[1].tobytes()
+    assert counts.tolist() == [50] * 30
+
+
+def test_numba_compiles_for_the_gpu() -> None:
+    require_gpu()
+    from sjft_tools.matching.device_kernels import compiled_units
+
+    assert compiled_units() is not None
+
+
+def test_tensor_float_32_is_refused_on_a_gpu() -> None:
+    require_gpu()
+    if torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("needs a GPU with TensorFloat-32")
+    distance, targets, *_ = some_pairs(SMALL)
+    DevicePairs(distance, targets, "cuda")
+    torch.set_float32_matmul_precision("high")
+    try:
+        with pytest.raises(InputError, match="lesser precision"):
+            DevicePairs(distance, targets, "cuda")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_quantum_is_a_power_of_two() -> None:
+    # so that the kernel's last factor rounds nothing
+    assert np.frexp(QUANTUM)[0] == 0.5
