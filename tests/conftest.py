@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -28,6 +28,39 @@ with contextlib.suppress(InputError):
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --only-skip, for CI: no test may go unrun there without anybody noticing."""
+    parser.addoption(
+        "--only-skip",
+        action="append",
+        metavar="TEXT",
+        help="let tests be skipped only for reasons that hold TEXT; others fail (may be repeated)",
+    )
+
+
+def fail_unless_allowed(config: pytest.Config, report: pytest.TestReport) -> None:
+    """Turn a skip for a reason that --only-skip does not allow into a failure."""
+    allowed = config.getoption("only_skip")
+    if not allowed or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2])
+    if not any(text in reason for text in allowed):
+        report.outcome = "failed"
+        report.longrepr = f"{reason}: --only-skip allows skips for {allowed} alone"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Apply --only-skip to a test."""
+    fail_unless_allowed(item.config, (yield).get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Apply --only-skip to a whole test file."""
+    fail_unless_allowed(collector.config, (yield).get_result())
 
 
 def draw_image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
@@ -86,6 +119,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real images and weights in ../shared/data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the images of `digits_run`."""
+    import digits_run  # inside Debian 11 its packages are missing, and no test wants it
+
+    folder = tmp_path_factory.mktemp("images")
+    digits_run.draw_images(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(digit_images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The run folder of an undisturbed run of `digits_run`, and what it printed."""
+    import digits_run
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    path = digits_run.write(folder, digits_run.experiment(digit_images))
+    return folder / "run", run_sjft("run", path, "--out", folder / "run", cwd=REPO)
 
 
 @pytest.fixture

@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from conftest import REPO, run_sjft
+from digits_run import experiment, write
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
-from sjft_tools.demo import digits
-from sjft_tools.demo.folders import write_class_folders, write_source
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import check_run_folder, claim_run_folder
 from sjft_tools.experiment.settings import read_experiment
@@ -31,52 +29,6 @@ SEED = 4
 RESULTS = ["bins.npz", "neighbors_lmdb/data.mdb", "neighbors_lmdb/sjft.json", "summary.json"]
 RESULTS += [f"round_{i}/{name}" for i in (1, 2, 3) for name in ("test.npz", "test.json")]
 RESULTS += [f"round_{i}/{name}" for i in (1, 2) for name in ("levels.json", "moves.json")]
-
-
-def experiment(images: Path) -> dict[str, Any]:
-    rounds = [{"max_iter": n, "base_lr": lr, "snapshot": 4} for n, lr in ((9, 0.05), (6, 0.02))]
-    return {
-        "name": "digits",
-        "target_train": {"convert": f"folder '{images}/train'"},
-        "target_test": {"convert": f"folder '{images}/test'"},
-        "source": {"convert": f"folder '{images}/source'"},
-        "bank": {"name": "gabor", "options": "--resize 16"},
-        "neighbours": {"k": 60, "options": "--shard-size 128"},
-        "net": {
-            "solver": "prototxt/demo/joint_solver.prototxt",
-            "deploy": "prototxt/demo/deploy.prototxt",
-            "k0": 20,
-        },
-        "rounds": [*rounds, rounds[1]],
-        "paper": {"selective joint": 88.1},
-        "harden": "--resize 36",
-        "evaluate": "--resize 36",
-    }
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("images")
-    grey, labels = digits.load_images()
-    for name, some in (("train", slice(0, 40)), ("test", slice(40, 160))):
-        write_class_folders(folder / name, grey[some], labels[some], digits.CLASS_NAMES)
-    write_source(folder / "source", 6, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The run folder of an undisturbed run, always the same path, and what it printed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    return folder / "run", run_sjft(
-        "run", write(folder, experiment(images)), "--out", folder / "run", cwd=REPO
-    )
-
-
-def write(folder: Path, content: dict[str, Any]) -> Path:
-    path = folder / "experiment.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
 
 
 def test_rounds_go_from_images_to_a_report(undisturbed: tuple[Path, str]) -> None:
@@ -120,7 +72,7 @@ def test_the_report_is_written_once_more(undisturbed: tuple[Path, str], tmp_path
     assert "holds no finished run of 'sjft run'" in output
 
 
-def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], images: Path) -> None:
+def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], digit_images: Path) -> None:
     folder, _ = undisturbed
     weights = folder / "round_3" / "snapshots" / "round_3_iter_6.caffemodel"
     before = weights.stat().st_mtime_ns
@@ -131,7 +83,7 @@ def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], images: P
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(
-    undisturbed: tuple[Path, str], images: Path, tmp_path: Path
+    undisturbed: tuple[Path, str], digit_images: Path, tmp_path: Path
 ) -> None:
     expected, _ = undisturbed
     # paths are part of what is written: the killed run has those of the undisturbed one
@@ -192,16 +144,16 @@ def changed(images: Path, **changes: Any) -> dict[str, Any]:
     ],
 )
 def test_bad_experiments_are_refused_at_once(
-    changes: dict[str, Any], message: str, images: Path, tmp_path: Path
+    changes: dict[str, Any], message: str, digit_images: Path, tmp_path: Path
 ) -> None:
-    path = write(tmp_path, changed(images, **changes))
+    path = write(tmp_path, changed(digit_images, **changes))
     output = run_sjft("run", path, "--out", tmp_path / "run", cwd=REPO, status=2)
     assert message in output
     assert not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_something_else_is_left_alone(images: Path, tmp_path: Path) -> None:
-    path, folder = write(tmp_path, experiment(images)), tmp_path / "data"
+def test_a_folder_of_something_else_is_left_alone(digit_images: Path, tmp_path: Path) -> None:
+    path, folder = write(tmp_path, experiment(digit_images)), tmp_path / "data"
     folder.mkdir()
     (folder / "bins.npz").write_text("somebody's")
     output = run_sjft("run", path, "--out", folder, cwd=REPO, status=2)
@@ -220,9 +172,9 @@ def test_a_folder_of_something_else_is_left_alone(images: Path, tmp_path: Path) 
         check_run_folder(str(path), "digits")
 
 
-def test_joined_lmdbs_come_before_the_output(images: Path, tmp_path: Path) -> None:
+def test_joined_lmdbs_come_before_the_output(digit_images: Path, tmp_path: Path) -> None:
     joined = {"convert": "joined a_lmdb b_lmdb --resize 36"}
-    plan = Plan(read_experiment(str(write(tmp_path, changed(images, source=joined)))), "x")
+    plan = Plan(read_experiment(str(write(tmp_path, changed(digit_images, source=joined)))), "x")
     [step] = [step for step in plan.all_steps() if step.name == "convert_source"]
     assert step.line == "sjft convert joined a_lmdb b_lmdb x/source_lmdb --resize 36"
     assert step.inputs == ["a_lmdb", "b_lmdb"]
@@ -237,18 +189,18 @@ def test_the_net_of_the_solver_is_an_input(monkeypatch: pytest.MonkeyPatch) -> N
         assert "prototxt/demo/joint_train_val.prototxt" in step.inputs
 
 
-def test_numbers_of_neighbours_grow_from_round_to_round(images: Path, tmp_path: Path) -> None:
+def test_numbers_of_neighbours_grow_from_round_to_round(digit_images: Path, tmp_path: Path) -> None:
     """What LEVELS_IN states already must not be given again; all that was retrieved is the most."""
     harden = "--k0 20 --sigma0 20 --sigma1 10"
-    plan = Plan(read_experiment(str(write(tmp_path, changed(images, harden=harden)))), "x")
+    plan = Plan(read_experiment(str(write(tmp_path, changed(digit_images, harden=harden)))), "x")
     first, second = ([*plan.hardening(number).words, ""] for number in (1, 2))
     sigmas = ["--sigma0", "20", "--sigma1", "10", ""]
     assert first[-9:] == ["--most", "60", "--k0", "20", *sigmas]
     assert second[-7:] == ["--most", "60", *sigmas]
 
 
-def test_a_dry_run_prints_commands_and_does_nothing(images: Path, tmp_path: Path) -> None:
-    path = write(tmp_path, experiment(images))
+def test_a_dry_run_prints_commands_and_does_nothing(digit_images: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, experiment(digit_images))
     output = run_sjft("run", path, "--out", tmp_path / "run", "--dry-run", cwd=REPO)
     assert not (tmp_path / "run").exists()
     commands = [line.split()[1] for line in output.splitlines() if line.startswith("sjft ")][1:]
