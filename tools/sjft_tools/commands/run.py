@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import REPORT, run_experiment
 from sjft_tools.experiment.settings import read_experiment
+from sjft_tools.experiment.step_process import say
 from sjft_tools.experiment.validation import validate
 
 
@@ -21,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experiment",
         metavar="EXPERIMENT.yaml",
-        help="what is to be run (docs/run.md); paths in it are seen from the current folder",
+        help="what is to be run (docs/run.md); paths in it are seen from the current folder, or "
+        "the one in which the run was begun",
     )
     parser.add_argument(
         "--out", metavar="DIR", help="the run folder (default: runs/ and the experiment's name)"
@@ -34,14 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run, or print."""
     experiment = read_experiment(args.experiment)
-    plan = Plan(experiment, os.path.normpath(args.out or os.path.join("runs", experiment.name)))
-    validate(plan)
+    path, out = os.path.abspath(args.experiment), args.out or os.path.join("runs", experiment.name)
+    again = shlex.join(["sjft", "run", args.experiment, *(["--out", out] if args.out else [])])
+    base = begun_in(out)
+    folder = spelled(out, base)
+    if base != os.getcwd():
+        print(f"paths are seen from {base}, in which this run was begun", file=sys.stderr)
+        os.chdir(base)
+    plan = Plan(experiment, folder)
+    facts = validate(plan, path)
     if args.dry_run:
         for step in plan.all_steps():
             print(step.line)
         return
-    outcome = run_experiment(plan, args.experiment)
-    print(
+    outcome = run_experiment(plan, path, facts, again)
+    say(
         f"\nrounds: {outcome.rounds}, the result is of round {outcome.best}: {outcome.reason}\n"
         f"weights: {plan.weights(outcome.best)}\nreport: {plan.file(REPORT)}"
     )

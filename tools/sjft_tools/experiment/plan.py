@@ -133,6 +133,7 @@ class Plan:
             inputs,
             [self.weights(number), self._table(number)],
             emptied=[self.round_file(number, SNAPSHOTS)],
+            size=self.experiment.rounds[number - 1]["max_iter"],
         )
         if self._has_validation():
             yield self.evaluation(number, "target_validation", "validation")
@@ -240,5 +241,6 @@ class Plan:
         outputs: Sequence[str],
         work: Sequence[str] = (),
         emptied: Sequence[str] = (),
+        size: int = 1,
     ) -> Step:
-        return Step(name, words, inputs, outputs, work, emptied)
+        return Step(name, words, inputs, outputs, work, emptied, size)

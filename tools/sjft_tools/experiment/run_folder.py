@@ -1,4 +1,8 @@
-"""Whose a run folder is: an experiment clears away in it what its steps are to make."""
+"""Whose a run folder is: an experiment clears away in it what its steps are to make.
+
+And from where its paths are seen. Commands name the run folder in one way, however it was spelled
+and from wherever the run is gone on with: what they write holds paths.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +49,37 @@ def check_run_folder(folder: str, name: str) -> None:
 
 
 def claim_run_folder(folder: str, name: str) -> None:
-    """Mark the existing `folder` as the experiment's. Raises InputError as check_run_folder."""
+    """Mark the existing `folder` as the experiment's, begun in the current folder.
+
+    Raises InputError as check_run_folder.
+    """
     check_run_folder(folder, name)
     marker = Path(folder, MARKER)
     if not marker.exists():
         os.makedirs(marker.parent, exist_ok=True)
+        place, here = os.path.realpath(folder), os.getcwd()
+        # relative where both can be moved together
+        base = os.path.relpath(here, place) if _is_in(place, here) else here
+        content = {"format": FORMAT, "name": name, "begun_in": base}
         with new_file(str(marker)) as partial:
-            Path(partial).write_text(json.dumps({"format": FORMAT, "name": name}) + "\n")
+            Path(partial).write_text(json.dumps(content) + "\n")
+
+
+def begun_in(folder: str) -> str:
+    """Return the folder in which the run in `folder` was begun; the current one for a new run."""
+    try:
+        content = json.loads(Path(folder, MARKER).read_text(encoding="utf-8"))
+        base = os.path.realpath(os.path.join(os.path.realpath(folder), content["begun_in"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return os.getcwd()
+    return base if os.path.isdir(base) else os.getcwd()
+
+
+def spelled(folder: str, base: str) -> str:
+    """Return the path of `folder` as commands name it: seen from `base` if it is in there."""
+    place = os.path.realpath(folder)
+    return os.path.relpath(place, base) if _is_in(place, base) else place
+
+
+def _is_in(place: str, folder: str) -> bool:
+    return os.path.commonpath([place, folder]) == folder

@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file
+from sjft_tools.experiment.net_trial import NetFacts, keep_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.report import report_page
 from sjft_tools.experiment.run_folder import FORMAT, claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import FOLDER, Steps, marker_file
+from sjft_tools.experiment.watch import Watch
 
 REPORT = "report.html"
 SUMMARY = "summary.json"
@@ -29,16 +31,21 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def run_experiment(plan: Plan, path: str) -> Outcome:
+def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcome:
     """Run every step of the experiment in the file `path` that is not done.
 
-    Raises InputError, StepFailed if one cannot be done.
+    `facts`: of its nets; `again`: the command that goes on with the run. Raises InputError,
+    StepFailed if a step cannot be done.
     """
     os.makedirs(plan.folder, exist_ok=True)
     with run_lock(plan.folder) as lock:
         claim_run_folder(plan.folder, plan.experiment.name)
         _write(plan.file(COPY), Path(path).read_text(encoding="utf-8"))
-        steps = Steps(plan.folder, lock)
+        keep_facts(plan, facts)
+        watch = Watch(plan, facts)
+        steps = Steps(
+            plan.folder, lock, again, lambda step, spent: watch.before(step, spent, steps.done)
+        )
         for step in plan.before_training():
             steps.run(step)
         outcome = _rounds(plan, steps)

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from sjft.errors import InputError, did_you_mean
 from sjft.params import REQUIRED, Kind, Param, either, integer, nothing, number, one_of, text
+from sjft_tools.experiment.yaml_file import read_yaml
 
 Section = dict[str, Any]
 
@@ -113,7 +114,7 @@ def read_experiment(path: str) -> Experiment:
     Raises InputError if it cannot be read, holds an unknown key (the nearest valid one is named),
     lacks one, or has a value of the wrong kind.
     """
-    top = _section(_load(path), _TOP, path)
+    top = _section(read_yaml(path), _TOP, path)
     images = {
         role: _convert_words(value["convert"], f"{path}, '{role}'")
         if isinstance(value, dict)
@@ -174,21 +175,6 @@ def _convert_words(options: str, where: str) -> list[str]:
     return words
 
 
-def _load(path: str) -> Any:
-    try:
-        import yaml  # only this command needs it
-    except ImportError:
-        raise InputError("reading experiments needs PyYAML: install the Python package") from None
-    try:
-        with open(path, encoding="utf-8") as stream:
-            return yaml.safe_load(stream)
-    except OSError as error:
-        raise InputError(f"the experiment {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise InputError(f"the experiment {path} is not valid YAML: {problem}") from None
-
-
 def _section(given: Any, spec: Mapping[str, Param], where: str) -> Section:
     """Return every key of `spec` with its value, given or default."""
     if not isinstance(given, dict):
@@ -203,13 +189,23 @@ def _section(given: Any, spec: Mapping[str, Param], where: str) -> Section:
         if key in given and not param.kind.accepts(given[key]):
             raise InputError(
                 f"{where}: '{key}' must be {param.kind.expected}, got {given[key]!r}"
-                f"{_number_hint(given[key])}"
+                f"{_number_hint(given[key], param.kind)}"
             )
     return {key: given.get(key, param.default) for key, param in spec.items()}
 
 
-def _number_hint(value: Any) -> str:
-    """Say how 1e-3 is written so that YAML 1.1 reads a number."""
-    if not isinstance(value, str) or not re.fullmatch(r"[\d.]+[eE][-+]?\d+", value):
+def _number_hint(value: Any, kind: Kind) -> str:
+    """Say how a text that is meant for a number is written so that YAML reads one."""
+    if not isinstance(value, str) or not kind.accepts(1):
         return ""
-    return f", which YAML takes for text: write {float(value):.12f}".rstrip("0")
+    match = re.fullmatch(r"([\d.]+(?:[eE][-+]?\d+)?)\s*(.*)", value)
+    try:
+        meant = float(match.group(1)) if match else None
+    except ValueError:
+        meant = None
+    if match is None or meant is None:
+        return ""
+    if match.group(2):
+        return ", with a unit: write the number alone, as in 10000"
+    plain = f"{meant:.12f}".rstrip("0").rstrip(".")
+    return f", which YAML takes for text: write {plain}"

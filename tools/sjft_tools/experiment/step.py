@@ -2,8 +2,8 @@
 
 A step that has ended leaves a marker: the command, the fingerprints of its inputs and outputs. It
 is done as long as all of these are what they were. A step that has begun leaves a note of its
-command and inputs: the same step, begun again after a kill, finds its unfinished work and goes on
-with it; another one in its place begins by removing what it would find.
+command, inputs and times: the same step, begun again after a kill, finds its unfinished work and
+goes on with it; another one in its place begins by removing what it would find.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file
-from sjft_tools.child_process import die_with_parent, program, stop
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
+from sjft_tools.experiment.step_log import StepLog
+from sjft_tools.experiment.step_process import run_logged, say, status_words
 
 FOLDER = "steps"  # of the markers, in the run folder
+LOGS = "logs"  # of the steps, in the run folder
 
-#: What a step leaves when it has ended: command, inputs, outputs, seconds.
+#: What a step leaves when it has ended: command, inputs, outputs, seconds, size.
 Marker = dict[str, Any]
 
 
@@ -38,7 +38,8 @@ class Step:
     """A command that a person could type, `words`, and the paths that it reads and makes.
 
     `work`: paths of unfinished work, which a new beginning has to do without; `emptied`: folders
-    that must be there, and empty, at a new beginning.
+    that must be there, and empty, at a new beginning. `size`: what the time that it takes grows
+    with, beside other steps of its kind.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Step:
     outputs: Sequence[str]
     work: Sequence[str] = ()
     emptied: Sequence[str] = ()
+    size: int = 1
+
+    @property
+    def kind(self) -> str:
+        """The name without the round: steps of one kind do the same in every round."""
+        return re.sub(r"^round_\d+_", "", self.name)
 
     @property
     def line(self) -> str:
@@ -63,13 +70,37 @@ class StepFailed(InputError):
     """A command ended with a status other than 0."""
 
 
+def read_markers(folder: str) -> dict[str, Marker]:
+    """Return step -> marker of all that have ended in the run folder `folder`, whenever it was."""
+    found = {}
+    for path in sorted(Path(folder, FOLDER).glob("*.done.json")):
+        content = _read(path)
+        if content is not None:
+            found[path.name[: -len(".done.json")]] = content
+    return found
+
+
 class Steps:
     """Runs the steps of one run folder, each unless it is done."""
 
-    def __init__(self, folder: str, lock: int) -> None:
-        """`lock`: the descriptor of the run folder's lock, for the commands to hold as well."""
+    def __init__(
+        self,
+        folder: str,
+        lock: int,
+        again: str = "the same 'sjft run'",
+        before: Callable[[Step, float], None] = lambda step, spent: None,
+    ) -> None:
+        """Run them in the run folder `folder`.
+
+        `lock`: the descriptor of its lock, for the commands to hold as well; `again`: the command
+        that goes on with the run; `before`: called with a step that is about to run, and the
+        seconds that were spent on it before, may refuse it.
+        """
         self._folder = os.path.join(folder, FOLDER)
+        self._logs = os.path.join(folder, LOGS)
         self._lock = lock
+        self._again = again
+        self._before = before
         self._fingerprints = Fingerprints()
         self.done: dict[str, Marker] = {}
         """Step -> marker, of all that were run or found done."""
@@ -77,27 +108,60 @@ class Steps:
     def run(self, step: Step) -> None:
         """Run the step, or say that it is done. Raises StepFailed, InputError for a lost input."""
         wanted = self._wanted(step)
-        done, begun = self._read(step, "done"), self._read(step, "begun")
+        done, begun = _read(self._file(step, "done")), _read(self._file(step, "begun"))
         if done is not None and self._is_done(step, wanted, done):
-            print(f"done  {step.line}", flush=True)
+            say(f"done  {step.line}")
             self.done[step.name] = done
             return
-        if done is not None or begun != wanted:
+        spent = 0.0
+        if done is None and begun is not None and wanted.items() <= begun.items():
+            spent = self._spent(step, begun)
+        else:
             self._clear(step)
-            self._write(step, "begun", wanted)
+        self._write(step, "begun", {**wanted, "spent": spent, "since": time.time()})
         started = time.monotonic()
         # Outputs appear only when complete: a kill may have come between the last and the marker.
         if not all(os.path.exists(path) for path in step.outputs):
             self._remove_some_outputs(step)
-            print(f"\n$ {step.line}", flush=True)
-            _run(step, self._lock)
-        seconds = round(time.monotonic() - started, 1)
+            self._before(step, spent)
+            say(f"$ {step.line}")
+            self._run_command(step)
+        seconds = round(spent + time.monotonic() - started, 1)
         outputs = {path: self._fingerprints.of(path) for path in step.outputs}
         for path, fingerprint in outputs.items():
             if fingerprint == MISSING:
                 raise StepFailed(f"'{step.line}' ended well but {path} is not there")
-        self.done[step.name] = {**wanted, "outputs": outputs, "seconds": seconds}
-        self._write(step, "done", self.done[step.name])
+        marker = {**wanted, "outputs": outputs, "seconds": seconds, "size": step.size}
+        self.done[step.name] = marker
+        self._write(step, "done", marker)
+
+    def _spent(self, step: Step, begun: dict[str, Any]) -> float:
+        """Return the seconds spent on a step that was stopped: its log grew until then."""
+        try:
+            before, since = float(begun["spent"]), float(begun["since"])
+            until = os.path.getmtime(self._log(step))
+        except (OSError, KeyError, TypeError, ValueError):
+            return 0.0
+        return before + max(0.0, until - since)
+
+    def _log(self, step: Step) -> str:
+        return os.path.join(self._logs, f"{step.name}.log")
+
+    def _run_command(self, step: Step) -> None:
+        os.makedirs(self._logs, exist_ok=True)
+        log = StepLog(self._log(step), step.line)
+        end = "was stopped"
+        try:
+            status = run_logged(step.words, log, self._lock)
+            end = status_words(status)
+        finally:
+            log.close(end)
+        if status:
+            last = "".join(f"\n    {line}" for line in log.last_lines if line)
+            raise StepFailed(
+                f"the step '{step.line}' {end}; its last lines, all of which are in "
+                f"{self._log(step)}:{last}\nMend what they say, then go on with: {self._again}"
+            )
 
     def _wanted(self, step: Step) -> dict[str, Any]:
         inputs = {path: self._fingerprints.of(path) for path in step.inputs}
@@ -132,17 +196,18 @@ class Steps:
     def _file(self, step: Step, kind: str) -> Path:
         return marker_file(self._folder, step.name, kind)
 
-    def _read(self, step: Step, kind: str) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self._file(step, kind).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
-
     def _write(self, step: Step, kind: str, content: dict[str, Any]) -> None:
         os.makedirs(self._folder, exist_ok=True)
         with new_file(str(self._file(step, kind)), force=True) as partial:
             Path(partial).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _remove(path: str) -> None:
@@ -151,28 +216,3 @@ def _remove(path: str) -> None:
     else:
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-
-
-def _run(step: Step, lock: int) -> None:
-    sys.stdout.flush()
-    process = subprocess.Popen(
-        [*program(step.words[0]), *step.words[1:]],
-        stdin=subprocess.DEVNULL,
-        preexec_fn=die_with_parent,
-        pass_fds=[lock],
-    )
-    try:
-        status = process.wait()
-    except BaseException:
-        stop(process)
-        raise
-    if status:
-        ended = (
-            f"was ended by {signal.Signals(-status).name}"
-            if status < 0
-            else f"gave status {status}"
-        )
-        raise StepFailed(
-            f"the step '{step.line}' {ended}: mend what it says above, then give the same "
-            f"'sjft run' again"
-        )

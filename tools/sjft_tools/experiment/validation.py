@@ -1,21 +1,24 @@
-"""What can be known to fail before the first step: options, missing files, unusable LMDBs."""
+"""What can be known to fail before the first step: options, files, LMDBs, nets, weights."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import os
+from pathlib import Path
 from typing import NoReturn
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import Parser
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
+from sjft_tools.experiment.net_checks import check_nets, known_labels
+from sjft_tools.experiment.net_trial import NetFacts, check_labels, net_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import check_run_folder
 from sjft_tools.experiment.step import Step
 
 # What would put a result elsewhere than in the run folder, in one place for all rounds.
-_OUTPUTS = {"--json", "--scores", "--details", "--out", "--sheet", "--figure"}
+_OUTPUTS = {"--json", "--scores", "--details", "--out", "--sheet", "--figure", "--work"}
 
 
 class _StrictParser(Parser):
@@ -23,14 +26,31 @@ class _StrictParser(Parser):
         raise InputError(message)
 
 
-def validate(plan: Plan) -> None:
-    """Raise InputError if a step cannot work: at once, and not when its turn comes."""
+def validate(plan: Plan, path: str) -> NetFacts:
+    """Raise InputError if a step cannot work: at once, and not when its turn comes.
+
+    `path`: the experiment's file. Returns what is known of its nets.
+    """
     check_run_folder(plan.folder, plan.experiment.name)
-    _check_inputs(list(plan.all_steps()))
+    _check_inputs(plan, path)
     check_options(plan)
-    for role, given in plan.experiment.images.items():
-        if isinstance(given, str):
-            ImageLmdb(given, role.replace("_", " "))
+    labels = known_labels(plan)
+    _check_source(plan)
+    check_nets(plan, labels)
+    facts = net_facts(plan)
+    check_labels(plan, facts, labels)
+    return facts
+
+
+def _check_source(plan: Plan) -> None:
+    given, k = plan.experiment.images["source"], plan.experiment.neighbours["k"]
+    if isinstance(given, str):
+        count = ImageLmdb(given, "source").count
+        if k > count:
+            raise InputError(
+                f"section 'neighbours': k is {k}, but {given} has {count} images: expected at most "
+                f"as many"
+            )
 
 
 def check_options(plan: Plan) -> None:
@@ -59,12 +79,42 @@ def _check_outputs(step: Step) -> None:
             )
 
 
-def _check_inputs(steps: Sequence[Step]) -> None:
-    """Raise InputError if a step reads what is neither there nor made by a step before it."""
+def _check_inputs(plan: Plan, file: str) -> None:
+    """Raise InputError if a step reads what is neither there nor made by a step before it.
+
+    Or what is in the run folder, where the run makes room for what its own steps make.
+    """
+    for key in ("solver", "deploy", "deploy_dense", "weights"):
+        given = plan.experiment.net[key]
+        if given and not os.path.exists(given):
+            raise InputError(
+                f"section 'net', '{key}': {given} does not exist{_elsewhere(given, file)}"
+            )
     made: set[str] = set()
     fingerprints = Fingerprints()
-    for step in steps:
+    inside = os.path.realpath(plan.folder)
+    for step in plan.all_steps():
         for path in step.inputs:
-            if path not in made and fingerprints.of(path) == MISSING:
-                raise InputError(f"{path} does not exist: '{step.line}' is to read it")
+            if path in made:
+                continue
+            if os.path.commonpath([inside, os.path.realpath(path)]) == inside:
+                raise InputError(
+                    f"{path}, which '{step.line}' is to read, is in the run folder {plan.folder}, "
+                    f"whose contents the run itself makes: expected another place"
+                )
+            if fingerprints.of(path) == MISSING:
+                raise InputError(
+                    f"{path} does not exist: '{step.line}' is to read it{_elsewhere(path, file)}"
+                )
         made.update(step.outputs)
+
+
+def _elsewhere(path: str, file: str) -> str:
+    """Say from where the missing `path` was looked for, and from where it would be found."""
+    if os.path.isabs(path):
+        return ""
+    seen = f"; paths are seen from {os.getcwd()}"
+    for folder in Path(file).resolve().parents:
+        if (folder / path).exists():
+            return f"{seen}, but it is in {folder}: give the command there"
+    return seen
