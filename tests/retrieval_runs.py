@@ -19,13 +19,7 @@ from conftest import draw_image, write_image_lmdb
 # below cwd.
 _FORKER = """
 import json, os, signal, sys, traceback
-import contextlib
 from sjft_tools import cli
-from sjft_tools.commands import fit_bins, merge, retrieve
-from sjft_tools.banks import gabor
-
-with contextlib.suppress(ImportError):
-    import numba
 
 def run(job):
     os.chdir(job["cwd"])
@@ -68,14 +62,26 @@ for line in sys.stdin:
 """
 
 
+#: What its runs would import.
+_RETRIEVAL = """
+import contextlib
+from sjft_tools.banks import gabor
+from sjft_tools.commands import fit_bins, merge, retrieve
+
+with contextlib.suppress(ImportError):
+    import numba
+"""
+
+
 class Forker:
     """Runs ``sjft`` in processes of their own that need not import anything first."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, prelude: str = _RETRIEVAL) -> None:
+        """`prelude`: Python text that imports what the runs need, and sets things up for them."""
         self._log = log
         self._before = 0
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _FORKER],
+            [sys.executable, "-c", prelude + _FORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -112,8 +118,8 @@ class Forker:
 
 
 @contextmanager
-def forker(log: Path) -> Iterator[Forker]:
-    made = Forker(log)
+def forker(log: Path, prelude: str = _RETRIEVAL) -> Iterator[Forker]:
+    made = Forker(log, prelude)
     try:
         yield made
     finally:

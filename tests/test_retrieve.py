@@ -175,7 +175,7 @@ REFUSALS = {
     ),
     "work": (
         "{target} {source} {out} --bins-file {bins} --k 2 --work {target}",
-        "expected an empty folder, or one that 'sjft retrieve' made",
+        "expected an empty folder, or one that the same command made",
     ),
     "exists": ("{target} {source} {bins} --bins-file {bins} --k 2", "exists: give --force"),
 }

@@ -15,7 +15,8 @@ from sjft_tools.command import add_force
 from sjft_tools.exclusion import write_exclusions
 from sjft_tools.leaks import findings
 from sjft_tools.leaks.descriptors import NearDescriptor, near_descriptors
-from sjft_tools.leaks.search import TestImages, find_pairs
+from sjft_tools.leaks.kept import KeptFindings, keeping_findings
+from sjft_tools.leaks.search import TestImages
 from sjft_tools.leaks.sheet import MOST_PAIRS, draw_sheet
 
 _MOST_NAMED = 20  # bad images
@@ -59,7 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compare, report and write."""
-    refuse_outputs((args.out, args.json, args.sheet), args.force)
+    outputs = [path for path in (args.out, args.json, args.sheet) if path is not None]
+    refuse_outputs(outputs, force=True)  # which are there already, keeping_findings() asks
     if args.sheet is not None and not args.sheet.lower().endswith(".png"):
         raise InputError(f"the output {args.sheet} must end in .png")
     tests = ImageLmdb(args.test, "test")
@@ -72,6 +74,20 @@ def run(args: argparse.Namespace) -> None:
     near: list[NearDescriptor] = []
     if args.neighbours is not None:
         near = near_descriptors(NeighbourLmdb(args.neighbours), tests, source, args.ratio)
+    with keeping_findings(outputs, tests, source, args.threshold, args.force) as kept:
+        found = _compare(args, tests, source, near, kept)
+    if found and args.fail_on_leak:
+        raise SystemExit(_EXIT_LEAK)
+
+
+def _compare(
+    args: argparse.Namespace,
+    tests: ImageLmdb,
+    source: ImageLmdb,
+    near: list[NearDescriptor],
+    kept: KeptFindings,
+) -> list[findings.Finding]:
+    """Compare the images, write and print what is found, and return it."""
     bad_tests, bad_sources = _Unreadable(), _Unreadable()
     shown = TestImages(tests, bad_tests.note)
     if shown.uniform:
@@ -80,8 +96,8 @@ def run(args: argparse.Namespace) -> None:
             f"{tests.name(shown.uniform[0])}: only identical ones are looked for",
             file=sys.stderr,
         )
-    pairs = list(find_pairs(shown, source, args.threshold, bad_sources.note))
-    found = findings.findings(pairs, near)
+    found = findings.findings(kept.find_pairs(shown, bad_sources.note), near)
+    kept.begin_writing()
     _write(args, found, tests, source, bad_tests, bad_sources, shown.uniform)
     for bad, lmdb in ((bad_tests, tests), (bad_sources, source)):
         if bad.positions:
@@ -89,8 +105,7 @@ def run(args: argparse.Namespace) -> None:
     if found:
         print(findings.table(found, tests, source))
     print(findings.summary(found, tests, source))
-    if found and args.fail_on_leak:
-        raise SystemExit(_EXIT_LEAK)
+    return found
 
 
 class _Unreadable:
@@ -115,10 +130,10 @@ def _write(
     bad_sources: _Unreadable,
     uniform: list[int],
 ) -> None:
-    """Write the outputs that were asked for."""
+    """Write the outputs that were asked for, in place of those that may be replaced."""
     if args.out is not None:
         why = findings.reasons(found, tests)
-        write_exclusions(args.out, source, list(why), list(why.values()), args.force)
+        write_exclusions(args.out, source, list(why), list(why.values()), force=True)
     if args.json is not None:
         content = {
             "format": findings.FORMAT,
@@ -137,10 +152,10 @@ def _write(
             **findings.as_json(found, tests, source),
         }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        with new_file(args.json, args.force) as partial:
+        with new_file(args.json, force=True) as partial:
             Path(partial).write_text(text, encoding="utf-8")
     if args.sheet is not None and found:
-        with new_file(args.sheet, args.force) as partial:
+        with new_file(args.sheet, force=True) as partial:
             draw_sheet(found, tests, source, partial)
         print(f"drew {min(len(found), MOST_PAIRS)} of {len(found)} pairs: {args.sheet}")
     elif args.sheet is not None:

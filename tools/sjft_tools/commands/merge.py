@@ -9,7 +9,8 @@ from sjft_tools.command import add_force
 from sjft_tools.commands.retrieve import add_product, add_work
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.run import merge
-from sjft_tools.retrieval.work_folder import default_work, read_plan
+from sjft_tools.retrieval.work_folder import read_plan
+from sjft_tools.work_folder import default_work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from sjft_tools.retrieval.inputs import Paths
 from sjft_tools.retrieval.plan import SHARD_SIZE
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.run import retrieve
-from sjft_tools.retrieval.work_folder import default_work
+from sjft_tools.work_folder import default_work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

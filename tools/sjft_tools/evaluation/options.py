@@ -9,11 +9,12 @@ import numpy as np
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import integer_at_least
+from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
 from sjft_tools.evaluation.scorer import CHUNK, KeptNowhere, score_images
 from sjft_tools.evaluation.scores_file import Scores, describe_model, scores_of, write_scores
 from sjft_tools.evaluation.trained_net import TrainedNet
-from sjft_tools.evaluation.work_folder import WorkFolder
+from sjft_tools.work_folder import keeping
 
 # The published protocol, for the nets that it was published for.
 _SHORTER = 256
@@ -130,8 +131,8 @@ def compute_scores(
         "chunk": CHUNK[protocol.crops],
         "gpu": args.gpu is not None,
     }
-    work = WorkFolder(args.scores, plan)
-    found = scores_of(images, score_images(net, images, protocol, args.batch_size, work), [model])
-    write_scores(partial, found)
-    work.remove()
+    with keeping(args.scores, plan) as kept:
+        scores = score_images(net, images, protocol, args.batch_size, KeptScores(kept))
+        found = scores_of(images, scores, [model])
+        write_scores(partial, found)
     return found

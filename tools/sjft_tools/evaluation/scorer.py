@@ -19,7 +19,7 @@ CHUNK = {ONE: 500, TEN: 50, DENSE: 16}
 
 
 class Kept(Interface):
-    """Where the scores of finished chunks are kept; see work_folder.WorkFolder."""
+    """Where the scores of finished chunks are kept; see kept_scores.KeptScores."""
 
     def load(self, chunk: int) -> np.ndarray | None:
         """Return the scores of chunk number `chunk`, None if it is not finished."""

@@ -37,15 +37,20 @@ class _Bad(NamedTuple):
 
 
 def read_blocks(
-    lmdb: ImageLmdb, what: str, thumbnails: Callable[[np.ndarray], np.ndarray], on_bad: OnBad
+    lmdb: ImageLmdb,
+    what: str,
+    thumbnails: Callable[[np.ndarray], np.ndarray],
+    on_bad: OnBad,
+    start: int = 0,
 ) -> Iterator[list[Shown]]:
-    """Yield all images in key order, some hundred at a time, with `thumbnails` of their specimens.
+    """Yield the images from position `start` on in key order, with `thumbnails` of their specimens.
 
-    Shows a progress bar named `what`. An image that cannot be decoded goes to `on_bad`. Raises
-    InputError if not one of the first 100 can be.
+    A list for each BLOCK of records, without those that cannot be decoded: these go to `on_bad`
+    before. Shows a progress bar named `what`. Raises InputError if not one of the LMDB's first 100
+    can be decoded.
     """
-    good = bad = 0
-    for block in _blocks(lmdb, what, thumbnails):
+    good, bad = start, 0  # whoever goes on at `start` has seen good ones before it
+    for block in _blocks(lmdb, what, thumbnails, start):
         shown = []
         for image in block:
             if isinstance(image, Shown):
@@ -56,15 +61,14 @@ def read_blocks(
         good += len(shown)
         if not good and bad >= min(_HOPELESS, lmdb.count):
             raise InputError(f"none of the first {bad} images of {lmdb.path} can be decoded")
-        if shown:
-            yield shown
+        yield shown
 
 
 _Read = list["Shown | _Bad"]
 
 
 def _blocks(
-    lmdb: ImageLmdb, what: str, thumbnails: Callable[[np.ndarray], np.ndarray]
+    lmdb: ImageLmdb, what: str, thumbnails: Callable[[np.ndarray], np.ndarray], start: int
 ) -> Iterator[_Read]:
     def prepare(records: list[tuple[int, bytes]]) -> _Read:
         done: _Read = []
@@ -76,7 +80,8 @@ def _blocks(
                 done.append(_Bad(i, str(error)))
         return done
 
-    tasks = _tasks(enumerate(progress(lmdb.values(), what, lmdb.count)))
+    values = progress(lmdb.values(start), what, lmdb.count, initial=start)
+    tasks = _tasks(enumerate(values, start))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         ahead: list[Future[_Read]] = []
         per_block = BLOCK // _TASK

@@ -67,6 +67,8 @@ class TestImages:
 
     def candidates(self, sources: list[Shown]) -> list[tuple[int, int, bool]]:
         """Return the pairs to compare closely: (test position, index in `sources`, mirrored)."""
+        if not sources:
+            return []
         thumbnails = np.stack([image.thumbnails for image in sources])
         found = []
         for is_mirrored, views in zip((False, True), self._views):
@@ -103,7 +105,18 @@ def find_pairs(
     with a progress bar; only two blocks of it are in memory. Raises InputError if not one of its
     first 100 images can be decoded.
     """
-    for block in read_blocks(source, "source images", source_thumbnail, on_bad):
+    for found in find_pairs_by_block(tests, source, threshold, on_bad):
+        yield from found
+
+
+def find_pairs_by_block(
+    tests: TestImages, source: ImageLmdb, threshold: float, on_bad: OnBad, start: int = 0
+) -> Iterator[list[Pair]]:
+    """Yield the same, a list for each images.BLOCK of the source from position `start` on.
+
+    What a block holds is the same from any `start` that is a multiple of BLOCK.
+    """
+    for block in read_blocks(source, "source images", source_thumbnail, on_bad, start):
         best: dict[tuple[int, int], Pair] = {}
         for test, s, is_mirrored in tests.candidates(block):
             pair = _compare(tests, test, source, block[s], is_mirrored, threshold)
@@ -111,7 +124,7 @@ def find_pairs(
             is_found = pair.is_identical or pair.likeness >= threshold
             if is_found and (known is None or _closeness(pair) > _closeness(known)):
                 best[pair.source, pair.test] = pair
-        yield from (best[key] for key in sorted(best))
+        yield [best[key] for key in sorted(best)]
 
 
 def _closeness(pair: Pair) -> tuple[bool, float]:

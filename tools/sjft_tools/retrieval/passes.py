@@ -15,7 +15,7 @@ from sjft_tools.retrieval.plan import Plan, parts_of
 from sjft_tools.retrieval.prepared import Prepared
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.shard_files import Pass, ShardFiles
-from sjft_tools.retrieval.work_folder import WorkFolder
+from sjft_tools.retrieval.work_folder import RetrievalFolder
 
 if TYPE_CHECKING:
     from sjft_tools.retrieval.team import Team
@@ -34,7 +34,7 @@ class Run:
     """
 
     request: Request
-    folder: WorkFolder
+    folder: RetrievalFolder
     inputs: Inputs
     plan: Plan
     engine: Engine

@@ -11,7 +11,7 @@ import numpy as np
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.shard_files import Pass
-from sjft_tools.retrieval.work_folder import WorkFolder, array_checksum, put_file
+from sjft_tools.work_folder import WorkFolder, array_checksum, put_file
 
 TARGETS_FILE = "targets.npy"
 LIMITS_FILE = "limits.npy"

@@ -22,12 +22,12 @@ from sjft_tools.retrieval.prepared import Prepared, prepare
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.shard_files import ShardFiles
 from sjft_tools.retrieval.work_folder import (
-    PLAN_FILE,
-    WorkFolder,
-    hold,
+    RetrievalFolder,
+    hold_retrieval,
     read_plan,
     write_plan,
 )
+from sjft_tools.work_folder import PLAN_FILE
 
 if TYPE_CHECKING:
     from sjft_tools.retrieval.team import Team
@@ -42,9 +42,9 @@ def retrieve(request: Request) -> str:
     inputs, plan = _open(request)
     if os.path.lexists(request.output) and not request.force:
         return _finished_before(request, plan)
-    with hold(request.work, request.output, shared=request.part is not None) as folder:
-        _announce(inputs, plan)
+    with hold_retrieval(request.work, request.output, shared=request.part is not None) as folder:
         engine = Engine(inputs, plan, request.product)
+        _announce(inputs, plan)
         with _team(request, inputs, plan, engine) as team:
             with folder.alone("plan"):
                 _settle(folder, plan, request)
@@ -62,7 +62,7 @@ def merge(request: Request) -> str:
     inputs, plan = _open(request)
     if os.path.lexists(request.output) and not request.force:
         return _finished_before(request, plan)
-    with hold(request.work, request.output, shared=False) as folder:
+    with hold_retrieval(request.work, request.output, shared=False) as folder:
         _settle(folder, plan, replace(request, force=False))
         engine = Engine(inputs, plan, request.product)
         prepared = _prepare(folder, plan, engine, request)
@@ -101,7 +101,7 @@ def _finished_before(request: Request, plan: Plan) -> str:
     """Remove what a run left that was killed right after it had put the output in place."""
     if not finish.is_result(request.output, plan):
         refuse_existing(request.output, False)
-    with hold(request.work, request.output, shared=False) as folder:
+    with hold_retrieval(request.work, request.output, shared=False) as folder:
         tidy(request.output)
         folder.remove()
     return written(request.output, plan)
@@ -130,7 +130,7 @@ def _announce(inputs: Inputs, plan: Plan) -> None:
     )
 
 
-def _settle(folder: WorkFolder, plan: Plan, request: Request) -> None:
+def _settle(folder: RetrievalFolder, plan: Plan, request: Request) -> None:
     """Make sure that `folder` holds the work of `plan`, or none yet.
 
     Raises InputError if it holds other work, unless the user wants to start over.
@@ -155,7 +155,7 @@ def _settle(folder: WorkFolder, plan: Plan, request: Request) -> None:
         write_plan(folder, plan, request.paths)
 
 
-def _prepare(folder: WorkFolder, plan: Plan, engine: Engine, request: Request) -> Prepared:
+def _prepare(folder: RetrievalFolder, plan: Plan, engine: Engine, request: Request) -> Prepared:
     try:
         return prepare(folder, plan, engine)
     except InputError:
@@ -166,7 +166,7 @@ def _prepare(folder: WorkFolder, plan: Plan, engine: Engine, request: Request) -
         raise
 
 
-def _named(missing: list[int], folder: WorkFolder, shards: int) -> str:
+def _named(missing: list[int], folder: RetrievalFolder, shards: int) -> str:
     """Return how messages name missing shards: by the parts they belong to, if these are known."""
     parts = folder.parts()
     if len(parts) == 1:

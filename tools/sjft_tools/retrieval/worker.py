@@ -19,7 +19,7 @@ from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
 from sjft_tools.retrieval.plan import Plan, make_plan
 from sjft_tools.retrieval.prepared import read_array
 from sjft_tools.retrieval.shard_files import Pass, Stats
-from sjft_tools.retrieval.work_folder import array_checksum
+from sjft_tools.work_folder import array_checksum
 
 #: Targets that every worker describes to show that it computes what all others compute.
 SAMPLE = 4
