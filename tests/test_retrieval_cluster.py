@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -102,10 +103,11 @@ cli.main()
 """
 
 
-def start(world: World, *arguments: object) -> subprocess.Popen:
+def start(world: World, *arguments: object, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", HASTY, *map(str, arguments)],
         cwd=world.folder,
+        env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -127,10 +129,21 @@ def test_local_workers(world: World) -> None:
 
 def test_local_workers_killed_with_their_run(world: World) -> None:
     command = world.command("killed", "--workers", 2, "--shard-size", 100)
-    with start(world, *command) as run:
+    temporary = world.folder.parent / "temporary"
+    temporary.mkdir()
+    with start(world, *command, TMPDIR=str(temporary)) as run:
         wait_for_shards(world, "killed", 2, run)
         run.kill()
-    world.sjft(*world.command("killed", "--shard-size", 100))
+    # Its folder for Dask's files is still there, and so is that of a run that is under way.
+    assert len(list(temporary.glob("sjft_dask_*"))) == 1
+    (temporary / "sjft_dask_other").mkdir()
+    other = os.open(temporary / "sjft_dask_other", os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    with start(world, *command, TMPDIR=str(temporary)) as run:
+        printed = run.communicate(timeout=120)[0]
+    os.close(other)
+    assert run.returncode == 0, printed
+    assert [path.name for path in temporary.glob("sjft_dask_*")] == ["sjft_dask_other"]
     assert world.content("killed") == world.content("expected")
     assert world.debris() == []
 

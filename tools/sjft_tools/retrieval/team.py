@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -21,6 +20,7 @@ from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.prepared import TARGETS_FILE, Prepared
 from sjft_tools.retrieval.request import Request
+from sjft_tools.retrieval.scratch import scratch_folder
 from sjft_tools.retrieval.shard_files import Pass, ShardFiles, Stats
 
 try:
@@ -204,7 +204,6 @@ def _local_client(workers: int, stack: contextlib.ExitStack) -> distributed.Clie
     """Start `workers` processes on this machine that share its cores evenly."""
     threads = str(max(1, cores() // workers))
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="sjft_dask_"))
     cluster = distributed.LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -212,7 +211,7 @@ def _local_client(workers: int, stack: contextlib.ExitStack) -> distributed.Clie
         silence_logs=logging.CRITICAL,
         memory_limit=0,  # sjft bounds its memory itself
         dashboard_address=None,
-        local_directory=scratch,
+        local_directory=stack.enter_context(scratch_folder()),
         env=dict.fromkeys(variables, threads),
     )
     stack.enter_context(cluster)
