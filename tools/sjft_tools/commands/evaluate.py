@@ -9,8 +9,8 @@ import argparse
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force
-from sjft_tools.evaluation.options import add_scoring, compute_scores, make_scorer
-from sjft_tools.evaluation.outputs import add_outputs, refuse_outputs, report, scores_output
+from sjft_tools.evaluation.options import add_scoring, make_scorer
+from sjft_tools.evaluation.outputs import add_outputs, refuse_outputs, report, scores_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate."""
-    refuse_outputs(args)
+    left = refuse_outputs(args)
     images = ImageLmdb(args.test, "test")
     net, protocol = make_scorer(args, images)
-    with scores_output(args.scores, args.force) as partial:
-        scores = compute_scores(args, images, net, protocol, partial)
+    scores = scores_for(args, images, net, protocol, left)
     print(f"view          {protocol.words()}")
-    report(scores, images, args)
+    report(scores, images, args, left)

@@ -11,7 +11,13 @@ import argparse
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force
-from sjft_tools.evaluation.outputs import add_outputs, refuse_outputs, report, scores_output
+from sjft_tools.evaluation.outputs import (
+    add_outputs,
+    check_own,
+    refuse_outputs,
+    report,
+    scores_output,
+)
 from sjft_tools.evaluation.scores_file import Scores, fuse, write_scores
 
 
@@ -34,14 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fuse."""
-    refuse_outputs(args)
+    left = refuse_outputs(args)
     scores = fuse(args.files)
+    check_own(left, scores.models, scores.fingerprint)
     images = None if args.details is None else _images(scores, args.test)
-    with scores_output(args.scores, args.force) as partial:
-        if partial is not None:
-            write_scores(partial, scores)
+    if args.scores not in left:
+        with scores_output(args.scores, args.force) as partial:
+            if partial is not None:
+                write_scores(partial, scores)
     print(f"models        {len(scores.models)}")
-    report(scores, images, args)
+    report(scores, images, args, left)
 
 
 def _images(scores: Scores, given: str | None) -> ImageLmdb:

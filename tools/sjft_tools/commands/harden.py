@@ -7,7 +7,6 @@ A wrong image's level grows by sigma0, that of a right one whose entropy is at l
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,9 @@ import numpy as np
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MAX_LEVEL, Levels, read_levels
-from sjft_tools.atomic import new_file, refuse_existing
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.evaluation.options import add_scoring, compute_scores, make_scorer
-from sjft_tools.evaluation.outputs import scores_output
+from sjft_tools.evaluation.options import add_scoring, make_scorer
+from sjft_tools.evaluation.outputs import scores_for, unfinished_outputs, write_json
 from sjft_tools.hardening import (
     DELTA_SHARE,
     Judgement,
@@ -89,25 +87,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Harden."""
-    outputs = [args.levels_out, *filter(None, (args.scores, args.json))]
-    for path in outputs:
-        refuse_existing(path, args.force)
+    outputs = [path for path in (args.scores, args.json, args.levels_out) if path is not None]
     places = [Path(path).resolve() for path in (*outputs, args.levels_in)]
     if len(set(places)) < len(places):
         raise InputError("two of LEVELS_IN, LEVELS_OUT, --scores and --json are one file")
+    left = unfinished_outputs(outputs, args.force)
     target = ImageLmdb(args.target, "target")
     levels = read_levels(None if args.levels_in == _NO_LEVELS else args.levels_in, target)
     reach, sigma0, sigma1, most = _growth(args, levels)
     net, protocol = make_scorer(args, target)
-    with scores_output(args.scores, args.force) as partial:
-        scores = compute_scores(args, target, net, protocol, partial).scores
+    found = scores_for(args, target, net, protocol, left)
+    scores = found.scores
     delta = choose_delta(entropies(scores), net.classes, args.delta, args.delta_quantile)
     judgement = judge(scores, target.labels, delta)
     after = grown(reach, judgement, sigma0, sigma1, most)
-    if _grows_neighbours(args, levels):
-        write_levels(args.levels_out, levels.levels, target, args.force, after)
-    else:
-        write_levels(args.levels_out, after, target, args.force)
     print(f"view          {protocol.words()}")
     print(
         _table(
@@ -118,6 +111,7 @@ def run(args: argparse.Namespace) -> None:
         content = {
             "format": FORMAT,
             "target_fingerprint": target.fingerprint,
+            "models": found.models,
             "delta": delta,
             "sigma0": sigma0,
             "sigma1": sigma1,
@@ -126,8 +120,11 @@ def run(args: argparse.Namespace) -> None:
             "moved": int((after != reach).sum()),
             "transitions": transitions(reach, after),
         }
-        with new_file(args.json, args.force) as partial_file:
-            Path(partial_file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, content, args.force, left)
+    if _grows_neighbours(args, levels):
+        write_levels(args.levels_out, levels.levels, target, args.force, after)
+    else:
+        write_levels(args.levels_out, after, target, args.force)
 
 
 def _grows_neighbours(args: argparse.Namespace, levels: Levels) -> bool:

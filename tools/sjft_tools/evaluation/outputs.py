@@ -1,19 +1,30 @@
-"""What 'sjft evaluate' and 'sjft fuse' share: where their results go."""
+"""What 'sjft evaluate', 'sjft fuse' and 'sjft harden' share: where their results go.
+
+Of several outputs a kill may leave the first ones. The same command, given again, knows them by the
+models and the images that they name, and goes on behind them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools import atomic
 from sjft_tools.atomic import new_file
 from sjft_tools.evaluation.details import write_details
+from sjft_tools.evaluation.options import compute_scores
+from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.result import Result
-from sjft_tools.evaluation.scores_file import Scores
+from sjft_tools.evaluation.scores_file import Scores, describe_model, read_scores
+from sjft_tools.evaluation.trained_net import TrainedNet
 from sjft_tools.gallery import new_figure
 
 
@@ -28,11 +39,69 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse_outputs(args: argparse.Namespace) -> None:
-    """Raise InputError if an output exists without --force, two are one, or one cannot be drawn."""
-    atomic.refuse_outputs((args.scores, args.json, args.details), args.force)
+def refuse_outputs(args: argparse.Namespace) -> list[str]:
+    """Refuse outputs as unfinished_outputs does, or one that cannot be drawn."""
     if args.details is not None:
         new_figure(1, 1)  # where matplotlib is missing, let it be known before the work
+    return unfinished_outputs((args.scores, args.json, args.details), args.force)
+
+
+def unfinished_outputs(paths: Sequence[str | None], force: bool) -> list[str]:
+    """Refuse outputs that exist, without `force`, and two that are one; None stands for none.
+
+    `paths` in the order in which they are written: the first ones may exist, if not all do. They
+    are returned; check_own tells whether a killed run of the same command has left them.
+    """
+    given = [path for path in paths if path is not None]
+    present = [path for path in given if os.path.lexists(path)]
+    is_begun = not force and len(present) < len(given) and present == given[: len(present)]
+    left = present if is_begun else []
+    atomic.refuse_outputs(given, force=True)
+    for path in given[len(left) :]:
+        atomic.refuse_existing(path, force)
+    return left
+
+
+def check_own(left: Sequence[str], models: list[dict[str, Any]], fingerprint: str) -> None:
+    """Raise InputError unless all outputs `left` are of these models and images.
+
+    `models`: as in Scores; `fingerprint`: of the images.
+    """
+    for path in left:
+        if _origin(path) != (models, fingerprint):
+            atomic.refuse_existing(path, force=False)
+        print(f"goes on behind {path}, which an unfinished run left", file=sys.stderr)
+
+
+def _origin(path: str) -> tuple[Any, Any] | None:
+    """Return the models and the images' fingerprint that an output names, None if it does not."""
+    try:
+        if zipfile.is_zipfile(path):
+            scores = read_scores(path)
+            return scores.models, scores.fingerprint
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        return content["models"], content.get("test_fingerprint", content.get("target_fingerprint"))
+    except (OSError, ValueError, KeyError, TypeError):  # an InputError is a ValueError
+        return None
+
+
+def scores_for(
+    args: argparse.Namespace,
+    images: ImageLmdb,
+    net: TrainedNet,
+    protocol: Protocol,
+    left: Sequence[str],
+) -> Scores:
+    """Return the scores of all images: those in args.scores if that is `left`, else computed ones.
+
+    Raises InputError if an output in `left` is not of this net and these images.
+    """
+    models = [describe_model(args.deploy, args.weights, net.output, protocol.as_json())]
+    check_own(left, models, images.fingerprint)
+    if args.scores in left:
+        return read_scores(args.scores)._replace(models=models)  # with their keys in this order
+    with scores_output(args.scores, args.force) as partial:
+        return compute_scores(args, images, net, protocol, partial)
 
 
 @contextlib.contextmanager
@@ -45,16 +114,26 @@ def scores_output(path: str | None, force: bool) -> Iterator[str | None]:
             yield partial
 
 
-def report(scores: Scores, images: ImageLmdb | None, args: argparse.Namespace) -> None:
+def write_json(path: str, content: Any, force: bool, left: Sequence[str]) -> None:
+    """Write `content`, unless the file is `left`; InputError if it holds anything else then."""
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    if path in left and Path(path).read_text(encoding="utf-8") == text:
+        return
+    with new_file(path, force) as partial:
+        Path(partial).write_text(text, encoding="utf-8")
+
+
+def report(
+    scores: Scores, images: ImageLmdb | None, args: argparse.Namespace, left: Sequence[str]
+) -> None:
     """Print the accuracies of `scores`, and write what `args` asks for besides the scores.
 
-    `images`: the LMDB that they are of, needed for args.details alone.
+    `images`: the LMDB that they are of, needed for args.details alone; `left`: outputs that are
+    there already.
     """
     result = Result(scores)
     print(result.text())
     if args.json is not None:
-        with new_file(args.json, args.force) as partial:
-            text = json.dumps(result.as_json(), indent=1, ensure_ascii=False) + "\n"
-            Path(partial).write_text(text, encoding="utf-8")
+        write_json(args.json, result.as_json(), args.force, left)
     if args.details is not None and images is not None:
         write_details(args.details, result, images, args.force)

@@ -243,4 +243,5 @@ class Plan:
         emptied: Sequence[str] = (),
         size: int = 1,
     ) -> Step:
-        return Step(name, words, inputs, outputs, work, emptied, size)
+        goes_on = words[1] in ("evaluate", "harden")
+        return Step(name, words, inputs, outputs, work, emptied, size, goes_on)

@@ -39,7 +39,8 @@ class Step:
 
     `work`: paths of unfinished work, which a new beginning has to do without; `emptied`: folders
     that must be there, and empty, at a new beginning. `size`: what the time that it takes grows
-    with, beside other steps of its kind.
+    with, beside other steps of its kind. `goes_on`: the command goes on behind the first of its
+    outputs; others replace nothing, and must not find any.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Step:
     work: Sequence[str] = ()
     emptied: Sequence[str] = ()
     size: int = 1
+    goes_on: bool = False
 
     @property
     def kind(self) -> str:
@@ -122,7 +124,8 @@ class Steps:
         started = time.monotonic()
         # Outputs appear only when complete: a kill may have come between the last and the marker.
         if not all(os.path.exists(path) for path in step.outputs):
-            self._remove_some_outputs(step)
+            if not step.goes_on:
+                self._remove_some_outputs(step)
             self._before(step, spent)
             say(f"$ {step.line}")
             self._run_command(step)
@@ -185,7 +188,7 @@ class Steps:
             os.makedirs(path)
 
     def _remove_some_outputs(self, step: Step) -> None:
-        """Remove what a kill left of several outputs: commands replace nothing.
+        """Remove what a kill left of several outputs.
 
         What lies in a folder of `emptied` is unfinished work, with which the command goes on.
         """
