@@ -1,0 +1,84 @@
+"""A process that trains the joint net as it is told, and says how fast: run by training.py.
+
+    python train_probe.py '{"net": ..., "batch": ..., "data": "dummy" or JointDataLayer's keys}'
+
+Prints JSON: "seconds" of each iteration, "waited" for data in each, "free_mib", the GPU's memory at
+the start, "mib", what training took of it, "blobs_mib", what the net's blobs hold, values alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import nets
+
+from sjft_tools.pycaffe import import_caffe
+
+caffe = import_caffe()
+
+from sjft import prefetch  # noqa: E402
+
+_WARM_UP = 4
+_FEWEST = 3
+
+
+def main() -> None:
+    asked = json.loads(sys.argv[1])
+    joint, batch, gpu = nets.NETS[asked["net"]], asked["batch"], asked["gpu"]
+    waited: list[float] = []
+    watch_stream(waited)
+    nets.use(caffe, gpu)
+    free = free_mib(gpu)
+    dummy = asked["data"] == "dummy"
+    data = nets.dummy_data(joint, batch) if dummy else nets.joint_data(asked["data"])
+    with tempfile.TemporaryDirectory() as folder:
+        net, file = Path(folder) / "net.prototxt", Path(folder) / "solver.prototxt"
+        net.write_text(nets.text(joint, data, asked["engine"]))
+        file.write_text(nets.solver_text(str(net), 1 << 30, gpu, base_lr=0.0))
+        solver = caffe.get_solver(str(file))
+    solver.step(_WARM_UP)
+    waited.clear()
+    seconds: list[float] = []
+    until = time.monotonic() + asked["seconds"]
+    while time.monotonic() < until or len(seconds) < _FEWEST:
+        begin = time.perf_counter()
+        solver.step(1)  # ends with the loss on the CPU, so that the GPU has done it all
+        seconds.append(time.perf_counter() - begin)
+    found: dict[str, Any] = {"seconds": seconds, "waited": waited, "free_mib": free}
+    found["mib"] = free - free_mib(gpu)
+    found["blobs_mib"] = sum(blob.count for blob in solver.net._blobs) * 4 / 2**20
+    print(json.dumps(found), flush=True)
+    if not dummy:
+        solver.net.layers[0].close()
+
+
+def watch_stream(waited: list[float]) -> None:
+    """Note the seconds that each batch was waited for."""
+    take = prefetch.PrefetchedStream.next_into
+
+    def watched(stream: Any, out: Any) -> float:
+        waited.append(take(stream, out))
+        return waited[-1]
+
+    setattr(prefetch.PrefetchedStream, "next_into", watched)  # noqa: B010
+
+
+def free_mib(gpu: int | None) -> float:
+    """Return the free memory of the GPU whose context this thread has; 0 on the CPU."""
+    if gpu is None:
+        return 0.0
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    status = ctypes.CDLL("libcuda.so.1").cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+    if status:
+        raise SystemExit(f"cuMemGetInfo gave status {status}")
+    return free.value / 2**20
+
+
+if __name__ == "__main__":
+    main()
