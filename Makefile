@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 ENV := . ./env.sh &&
 
-.PHONY: help caffe venv demo test lint unit prototxt clean
+.PHONY: help caffe venv dev demo test lint unit prototxt clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,7 +19,7 @@ ifdef CAFFE_ROOT
 else
 	@tools/caffe/packages.sh
 endif
-	@tools/caffe/venv.sh
+	@tools/caffe/venv.sh caffe demo
 
 caffe: venv  ## get and build Caffe and the Python packages; checks a CAFFE_ROOT
 ifndef CAFFE_ROOT
@@ -27,17 +27,20 @@ ifndef CAFFE_ROOT
 endif
 	@$(ENV) sjft check
 
+dev: caffe
+	@tools/caffe/venv.sh caffe demo dev
+
 demo: caffe  ## the whole job on embedded data: pictures and figures in build/demo/
 	@$(ENV) sjft demo
 
 test: lint unit  ## format, lint, types and all tests, against the real Caffe
 
-lint: caffe
+lint: dev
 	$(ENV) ruff check .
 	$(ENV) ruff format --check .
 	$(ENV) mypy
 
-unit: caffe
+unit: dev
 	$(ENV) pytest
 
 prototxt: caffe  ## regenerate the nets under prototxt/

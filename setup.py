@@ -43,8 +43,10 @@ setup(
         "run": ["pyyaml", "matplotlib"],
         # sjft retrieve on a cluster
         "dask": ["distributed>=2023.5"],
-        "demo": ["scikit-learn", "matplotlib"],
-        # One torch for all who test. Its wheels for Linux bring CUDA along, some 3 GB.
+        # sjft demo
+        "demo": ["scikit-learn", "pyyaml", "matplotlib"],
+        # The tests, besides caffe and demo. One torch for all who test: its wheels for Linux bring
+        # CUDA along, some 3 GB.
         "dev": [
             *("pytest", "ruff", "mypy", "hypothesis", "numba", "torch==2.13.0", "distributed"),
             *("pyyaml", "scipy", "matplotlib"),

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Usage: venv.sh
-# Makes build/venv, this checkout's Python packages, with $PYTHON; made anew when the Python or the Caffe
-# changes, brought up to date when setup.py does, left alone otherwise.
+# Usage: venv.sh [EXTRA...]
+# Makes build/venv, this checkout's Python packages, with $PYTHON: what setup.py requires, with the extras
+# named and those that it has already. Made anew when the Python or the Caffe changes, brought up to date
+# when setup.py does or an extra is missing, left alone otherwise.
 #
 # For a Caffe of the user's (CAFFE_ROOT) it sees the packages of $PYTHON's system too, and keeps the
 # numpy and protobuf found there: that Caffe's Python module was compiled against them.
@@ -40,10 +41,13 @@ if [ "$(cat "$VENV/sjft-base" 2>/dev/null)" != "$BASE" ]; then
         die "'$PYTHON -m venv' failed; on Debian the package python3-venv is missing"
     echo "$BASE" >"$VENV/sjft-base"
 fi
-if [ "$(cat "$VENV/sjft-content" 2>/dev/null)" != "$CONTENT" ]; then
+HAVE=$(cat "$VENV/sjft-extras" 2>/dev/null || true)
+EXTRAS=$(printf '%s\n' ${HAVE//,/ } "$@" | sort -u | paste -s -d ,)
+if [ "$(cat "$VENV/sjft-content" 2>/dev/null)" != "$CONTENT" ] || [ "$HAVE" != "$EXTRAS" ]; then
     say "installing Python packages in $VENV"
     PIP=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check)
     "${PIP[@]}" 'pip>=21.3'  # the first that makes editable installs with today's setuptools
-    "${PIP[@]}" "${PINS[@]}" --editable "$CHECKOUT[caffe,demo,dev]"
+    "${PIP[@]}" "${PINS[@]}" --editable "$CHECKOUT[$EXTRAS]"
+    echo "$EXTRAS" >"$VENV/sjft-extras"
     echo "$CONTENT" >"$VENV/sjft-content"
 fi
