@@ -17,7 +17,7 @@ from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import device_pairs
 from sjft_tools.matching.device_pairs import DevicePairs
 from sjft_tools.matching.matcher import Matcher, match_all
-from sjft_tools.matching.products import make_product
+from sjft_tools.matching.products import DeviceProduct, make_product
 from sjft_tools.top_k import merge
 
 torch = pytest.importorskip("torch")
@@ -94,6 +94,16 @@ def test_a_gpu_that_multiplies_in_a_lesser_precision_is_refused(
     distance, targets, *_ = some_pairs(SMALL)
     with pytest.raises(InputError, match=r"lesser precision.*NVIDIA_TF32_OVERRIDE"):
         DevicePairs(distance, targets, "cpu")
+
+
+def test_a_gpu_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(DevicePairs, "_upload", full)
+    distance, targets, *_ = some_pairs(SMALL)
+    with pytest.raises(InputError, match=r"3 target images need .* on the GPU.*the product"):
+        DeviceProduct("cpu").load(distance, targets)
 
 
 def require_gpu() -> None:

@@ -19,7 +19,8 @@ from sjft_tools.pycaffe import import_caffe
 
 _BATCH = 8
 
-# The ReLU is not in place, for conv1's own output is wanted.
+# The ReLU is not in place, for conv1's own output is wanted. Caffe's own convolutions, because
+# cuDNN's take TensorFloat-32, which keeps 10 bits of a response (cuDNN, cudnnMathType_t).
 _NET = f"""
 name: "AlexNetBank"
 layer {{ name: "data" type: "Input" top: "data"
@@ -27,7 +28,7 @@ layer {{ name: "data" type: "Input" top: "data"
 layer {{ name: "whole_windows" type: "Input" top: "whole_windows"
   input_param {{ shape {{ dim: 1 dim: 1 dim: {WHOLE_WINDOWS} dim: {WHOLE_WINDOWS} }} }} }}
 layer {{ name: "conv1" type: "Convolution" bottom: "data" top: "conv1"
-  convolution_param {{ num_output: 96 kernel_size: 11 stride: 4 }} }}
+  convolution_param {{ num_output: 96 kernel_size: 11 stride: 4 engine: CAFFE }} }}
 layer {{ name: "relu1" type: "ReLU" bottom: "conv1" top: "relu1" }}
 layer {{ name: "norm1" type: "LRN" bottom: "relu1" top: "norm1"
   lrn_param {{ local_size: 5 alpha: 0.0001 beta: 0.75 }} }}
@@ -36,7 +37,7 @@ layer {{ name: "crop1" type: "Crop" bottom: "norm1" bottom: "whole_windows" top:
 layer {{ name: "pool1" type: "Pooling" bottom: "crop1" top: "pool1"
   pooling_param {{ pool: MAX kernel_size: 3 stride: 2 }} }}
 layer {{ name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
-  convolution_param {{ num_output: 256 pad: 2 kernel_size: 5 group: 2 }} }}
+  convolution_param {{ num_output: 256 pad: 2 kernel_size: 5 group: 2 engine: CAFFE }} }}
 """
 
 # Caffe built without CUDA ends its process when it is asked for a GPU.

@@ -14,6 +14,9 @@ from sjft_tools.matching import operands
 if TYPE_CHECKING:
     from sjft_tools.matching.device_kernels import Units
 
+#: On the device for each of T x dimensions: operands and counts.
+BYTES = 10
+
 # Numbers of a layer that are held for the exact distances at a time, 8 bytes each and six times.
 _MOST_NUMBERS = 1 << 25
 
@@ -31,8 +34,8 @@ class _Slab(NamedTuple):
 class DevicePairs:
     """The pairs of `targets`, counts T x dimensions, with sources, reckoned on `device`.
 
-    Keeps the targets' operands and counts there: 10 bytes for each of T x dimensions; and the
-    counts of the sources that came last. Raises InputError if the device multiplies float32 in a
+    Keeps the targets' operands and counts there, BYTES for each of T x dimensions, and the counts
+    of the sources that came last. Raises InputError if the device multiplies float32 in a
     lesser precision, for then no bound on rounding holds.
     """
 

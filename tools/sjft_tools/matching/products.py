@@ -84,14 +84,25 @@ class DeviceProduct:
     name = "cuda"
 
     def __init__(self, device: str = "cuda") -> None:
-        _exact_torch()
+        self._torch = _exact_torch()
         self._device = device
 
     def load(self, distance: Distance, targets: np.ndarray) -> Pairs:
-        """Take in the targets, counts T x dimensions."""
-        from sjft_tools.matching.device_pairs import DevicePairs
+        """Take in the targets, counts T x dimensions.
 
-        return DevicePairs(distance, targets, self._device)
+        Raises InputError if the device has no room for them.
+        """
+        from sjft_tools.matching.device_pairs import BYTES, DevicePairs
+
+        try:
+            return DevicePairs(distance, targets, self._device)
+        except self._torch.cuda.OutOfMemoryError as error:
+            gigabytes = BYTES * targets.size / 1e9
+            raise InputError(
+                f"{len(targets)} target images need {gigabytes:.1f} GB and some more on the GPU, "
+                f"which has not so much free: expected fewer targets at a time, or the product "
+                f"torch or numpy ({error})"
+            ) from error
 
 
 #: What make_product() takes.
