@@ -37,7 +37,7 @@ OFFLINE = {
     *("experiments", "formats", "fuse", "gallery", "gpu", "graft", "harden", "index", "leaks"),
     *("limits", "matching", "migration", "models", "multi_crop", "neighbours", "nets", "netscope"),
     *("only_skip", "overlap", "plot", "prototxt", "random_neighbours", "retrieval", "retrieve"),
-    *("run", "view"),
+    *("report", "run", "view"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.

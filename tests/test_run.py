@@ -78,7 +78,7 @@ def test_what_is_done_is_not_done_again(undisturbed: tuple[Path, str], digit_ima
     before = weights.stat().st_mtime_ns
     output = run_sjft("run", folder.parent / "experiment.yaml", "--out", folder, cwd=REPO)
     assert "$ sjft" not in output
-    assert output.count("done  sjft") == 3 + 4 + 3 * 3 + 2 + 1
+    assert output.count("done  sjft") == 3 + 4 + 3 * 4 + 2 + 1
     assert weights.stat().st_mtime_ns == before
 
 
@@ -206,8 +206,8 @@ def test_a_dry_run_prints_commands_and_does_nothing(digit_images: Path, tmp_path
     commands = [line.split()[1] for line in output.splitlines() if line.startswith("sjft ")][1:]
     assert commands[:7] == [*["convert"] * 3, "fit-bins", "retrieve", "neighbours", "gallery"]
     assert commands[7:] == [
-        *["adapt", "train", "evaluate", "harden"] * 2,
-        *["adapt", "train", "evaluate", "plot"],
+        *["adapt", "neighbours", "train", "evaluate", "harden"] * 2,
+        *["adapt", "neighbours", "train", "evaluate", "plot"],
     ]
 
 

@@ -122,6 +122,7 @@ class Plan:
             [*self._solver_files(), test],
             [solver, self.round_file(number, NET_FILE)],
         )
+        yield self.selection(number)
         before = self.weights(number - 1) if number > 1 else net["weights"]
         words = ["sjft", "train", solver, *(["--weights", before] if before else []), "--resume"]
         words += ["--gpu", str(net["gpu"])] if net["gpu"] is not None else []
@@ -138,12 +139,36 @@ class Plan:
         if self._has_validation():
             yield self.evaluation(number, "target_validation", "validation")
 
+    def training_scores(self, number: int) -> str:
+        """Return where the scores of the target's training images after round `number` lie."""
+        return self.round_file(number, "training.npz")
+
+    def selection(self, number: int) -> Step:
+        """Return the step that counts what of the source round `number` trains with."""
+        neighbours, levels = self.file("neighbors_lmdb"), self.levels(number)
+        report = self.round_file(number, "selection.json")
+        # levels files that state numbers of neighbours leave no K_0 open
+        states_neighbours = bool(levels) and "--k0" in self.experiment.harden
+        words = [] if states_neighbours else ["--k0", str(self.experiment.net["k0"])]
+        words += ["--levels", levels] if levels else []
+        return self._step(
+            f"round_{number}_selection",
+            ["sjft", "neighbours", neighbours, *words, "--json", report],
+            [
+                *(neighbours, self.lmdb("target_train"), self.lmdb("source")),
+                *([levels] if levels else []),
+            ],
+            [report],
+        )
+
     def hardening(self, number: int) -> Step:
         """Return the step from round `number` to the levels of the next."""
         target, levels = self.lmdb("target_train"), self.levels(number)
         deploy, weights = self.experiment.net["deploy"], self.weights(number)
         harder, moves = (self.round_file(number, name) for name in ("levels.json", "moves.json"))
+        scores = self.training_scores(number)
         words = ["sjft", "harden", deploy, weights, target, levels or "-", harder, "--json", moves]
+        words += ["--scores", scores]
         options = list(self.experiment.harden)
         grows_neighbours = "--k0" in options
         if "--most" not in options:
@@ -156,7 +181,8 @@ class Plan:
             f"round_{number}_harden",
             [*words, *self._gpu(), *options],
             [deploy, weights, target, *([levels] if levels else [])],
-            [harder, moves],
+            [scores, harder, moves],
+            [self.round_file(number, ".training.npz.work")],
         )
 
     def evaluation(self, number: int, role: str, name: str) -> Step:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file
+from sjft_tools.experiment.environment import note_start
 from sjft_tools.experiment.net_trial import NetFacts, keep_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.report import report_page
@@ -40,6 +41,7 @@ def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcom
     os.makedirs(plan.folder, exist_ok=True)
     with run_lock(plan.folder) as lock:
         claim_run_folder(plan.folder, plan.experiment.name)
+        note_start(plan.folder)
         _write(plan.file(COPY), Path(path).read_text(encoding="utf-8"))
         keep_facts(plan, facts)
         watch = Watch(plan, facts)
