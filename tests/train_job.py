@@ -190,3 +190,18 @@ def displayed(log: str, test_nets: int = 1) -> dict[tuple[int, str], str]:
             net = "train" if words[0] == "Train" else test
             values[iteration, f"{net}_{name}"] = value.split()[0]
     return values
+
+
+def messages() -> tuple[bytes, bytes]:
+    """A small .caffemodel and a .solverstate."""
+    from caffe.proto import caffe_pb2
+
+    model, state = caffe_pb2.NetParameter(name="net"), caffe_pb2.SolverState()
+    for name, sizes in (("data", ()), ("conv", (30, 4)), ("loss", ())):
+        layer = model.layer.add(name=name, type="T")
+        for size in sizes:
+            layer.blobs.add(data=[0.5] * size).shape.dim.append(size)
+    state.iter, state.learned_net, state.current_step = 300, "folder/x_iter_300.caffemodel", 0
+    for size in (30, 4):
+        state.history.add(data=[0.25] * size)
+    return model.SerializeToString(), state.SerializeToString()
