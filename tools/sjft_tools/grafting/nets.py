@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sjft.errors import InputError
 from sjft_tools.grafting.heads import Head
 from sjft_tools.grafting.images import Images, is_source
 from sjft_tools.grafting.original import Layer, Original
@@ -68,7 +69,9 @@ def joint_net(graft: Graft) -> str:
         "joint",
         f"Selective joint fine-tuning: {graft.task.target_classes} target and "
         f"{graft.task.source_classes} source classes.",
-        [*data, *trunk(graft, ("TRAIN", "TEST")), *tails, *test_layers(graft)],
+        data,
+        trunk(graft, ("TRAIN", "TEST")),
+        [*tails, *test_layers(graft)],
     )
 
 
@@ -89,7 +92,9 @@ def target_only_net(graft: Graft) -> str:
         graft,
         "target_only",
         f"The baseline on the target alone: {graft.task.target_classes} classes.",
-        [*data, *trunk(graft, ("TRAIN", "TEST")), *tails, *test_layers(graft, with_loss=False)],
+        data,
+        trunk(graft, ("TRAIN", "TEST")),
+        [*tails, *test_layers(graft, with_loss=False)],
     )
 
 
@@ -97,14 +102,20 @@ def deploy_net(graft: Graft, both: bool) -> str:
     """The net for images of crop x crop: `prob`, or with `both` `prob_target`, `prob_source`."""
     head, task = graft.heads[-1], graft.task
     classes = {TARGET: task.target_classes, SOURCE: task.source_classes}
-    items: list[Item] = [L.input_layer(graft.images.blob, (1, 3, task.crop, task.crop))]
-    items += trunk(graft, ("TEST",))
+    data = L.input_layer(graft.images.blob, (1, 3, task.crop, task.crop))
+    tails: list[Message] = []
     for suffix in (TARGET, SOURCE) if both else (TARGET,):
-        items += head_layers(head, suffix, head.bottom, classes[suffix])
-        items.append(L.softmax(f"prob{suffix}" if both else "prob", head.scores + suffix))
-    plain = [item if isinstance(item, str) else L.without_training(item) for item in items]
+        tails += head_layers(head, suffix, head.bottom, classes[suffix])
+        tails.append(L.softmax(f"prob{suffix}" if both else "prob", head.scores + suffix))
     header = "With both classifiers." if both else "With the target's classifier."
-    return _text(graft, "deploy_both" if both else "deploy", header, plain)
+    return _text(
+        graft,
+        "deploy_both" if both else "deploy",
+        header,
+        [data],
+        [L.without_training(layer) for layer in trunk(graft, ("TEST",))],
+        [L.without_training(layer) for layer in tails],
+    )
 
 
 def trunk(graft: Graft, phases: tuple[str, ...]) -> list[Message]:
@@ -112,9 +123,6 @@ def trunk(graft: Graft, phases: tuple[str, ...]) -> list[Message]:
     heads = {"TRAIN": graft.heads, "TEST": graft.heads[-1:]}
     needed = {phase: needed_blobs(graft.net, heads[phase], phase) for phase in phases}
     result: list[Message] = []
-    if graft.images.factor != 1:
-        blob = graft.images.blob
-        result.append(L.fixed_scale(f"{blob}_scale", blob, graft.images.factor))
     for layer in graft.net.layers:
         stands = [p for p in phases if p in layer.phases and needed[p].intersection(layer.tops)]
         if is_source(layer) or not stands:
@@ -199,9 +207,39 @@ def test_layers(graft: Graft, with_loss: bool = True) -> list[Message]:
     return layers
 
 
-def _text(graft: Graft, kind: str, header: str, items: list[Any]) -> str:
+def refuse_clashes(graft: Graft, original: list[Message], ours: list[Item]) -> None:
+    """Raise InputError if one of the `original` layers or its blobs has a name that `ours` need."""
+    added = [item for item in ours if not isinstance(item, str)]
+    taken = {
+        "layer": {layer["name"] for layer in original} & {layer["name"] for layer in added},
+        "blob": _tops(original) & _tops(added) - {graft.images.blob},
+    }
+    for what, names in taken.items():
+        if names:
+            raise InputError(
+                f"{graft.net.path} has a {what} '{min(names)}' before its classifier, and in the "
+                f"grafted net a {what} of the graft is called so: expected another name for it"
+            )
+
+
+def _tops(layers: list[Message]) -> set[str]:
+    return {top for layer in layers for top in layer.get("top", ())}
+
+
+def _text(
+    graft: Graft,
+    kind: str,
+    header: str,
+    data: list[Message],
+    original: list[Message],
+    tails: list[Any],
+) -> str:
     """The net's text; our data layers write the blob that the original's images have."""
     blob = graft.images.blob
+    if graft.images.factor != 1:
+        data = [*data, L.fixed_scale(f"{blob}_scale", blob, graft.images.factor)]
+    refuse_clashes(graft, original, [*data, *tails])
+    items = [*data, *original, *tails]
     renamed = [
         {**item, "top": [blob, *item["top"][1:]]}
         if not isinstance(item, str)
