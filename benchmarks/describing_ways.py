@@ -6,8 +6,9 @@ import importlib.util
 import itertools
 import sys
 from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Callable
-from unittest import mock
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ from sjft_tools.banks.torch_backend import best_device
 from sjft_tools.bins import Bins
 from sjft_tools.commands.fit_bins import fit
 from sjft_tools.describe import Describer
-from sjft_tools.histogram import Histogrammer
+from sjft_tools.histogram import Histogrammer, compiled
 from sjft_tools.overlap import cores, in_order
 
 #: One turn of a way: it handles some images and returns how many.
@@ -92,9 +93,8 @@ def _stages(
     batches = _parts(values, bank.batch)
     some = warped[: 4 * bank.batch]
     responses = [bank.responses(np.array(part)) for part in _parts(some, bank.batch)]
-    compiled = Histogrammer(bins)
-    with mock.patch.dict(sys.modules, {"sjft_tools.histogram_kernels": None}):
-        plain = Histogrammer(bins)
+    histogrammer = Histogrammer(bins)
+    other = ProcessPoolExecutor(1, get_context("spawn"), _begin_without_numba, (bins, responses))
 
     def read() -> int:
         _in_threads(lambda part: [lmdb.value(place) for place in part], places)
@@ -110,20 +110,37 @@ def _stages(
         )
         return lmdb.count
 
-    def histograms(by: Histogrammer) -> Way:
-        def run() -> int:
-            _in_threads(by.counts, responses)
-            return len(some)
+    def histograms() -> int:
+        _in_threads(histogrammer.counts, responses)
+        return len(some)
 
-        return run
+    def numpy_counts() -> int:
+        other.submit(_count_without_numba).result()
+        return len(some)
 
     return {
         READ: read,
         DECODE: decode,
         WARP: decode_and_warp,
-        HISTOGRAMS: histograms(compiled),
-        NUMPY_COUNTS: histograms(plain),
+        HISTOGRAMS: histograms,
+        NUMPY_COUNTS: numpy_counts,
     }
+
+
+_without_numba: list[tuple[Histogrammer, list]] = []  # of the process that has none
+
+
+def _begin_without_numba(bins: Bins, responses: list) -> None:
+    """Make this process, a new one, such that numba cannot be imported."""
+    sys.modules["numba"] = None
+    if compiled() is not None:
+        raise RuntimeError("numba was imported before")
+    _without_numba.append((Histogrammer(bins), responses))
+
+
+def _count_without_numba() -> None:
+    histogrammer, responses = _without_numba[0]
+    _in_threads(histogrammer.counts, responses)
 
 
 def _bank_alone(bank: Bank, warped: list[np.ndarray]) -> Way:

@@ -13,10 +13,10 @@ import os
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import read_caffemodel, trained_blobs
-from sjft_tools.commands.view import blob_shape
 from sjft_tools.models.loading import Loading, borrowers, loading
 from sjft_tools.models.published import MODELS, identified, sha1_of
 from sjft_tools.net_files import layers_of, read_net
+from sjft_tools.netscope.options import add_view_options
 from sjft_tools.netscope.view import view
 
 _LISTED = 8
@@ -26,17 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     parser.add_argument("net", nargs="?", metavar="NET.prototxt", help="the net to load into")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS.caffemodel", help="the file")
-    parser.add_argument(
-        "--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="which of the net's layers"
-    )
-    parser.add_argument(
-        "--input",
-        type=blob_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=N,C,H,W",
-        help="shape of a data layer's top, where the net does not tell it; may be repeated",
-    )
+    add_view_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

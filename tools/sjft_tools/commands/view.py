@@ -10,31 +10,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, refuse_outputs
 from sjft_tools.command import add_force
-from sjft_tools.net_files import Shape, read_net
+from sjft_tools.net_files import read_net
 from sjft_tools.netscope.grammar import read_fields
 from sjft_tools.netscope.layers import shown_layers
+from sjft_tools.netscope.options import add_view_options
 from sjft_tools.netscope.picture import check_picture, draw
 from sjft_tools.netscope.rules import netscope_problems
 from sjft_tools.netscope.shapes import inferred_shapes
 from sjft_tools.netscope.view import times, view
 
 EDITOR = "https://ethereon.github.io/netscope/#/editor"
-
-_INPUT = re.compile(r"([^=]+)=([1-9][0-9]*(?:,[1-9][0-9]*)*)")
-
-
-def blob_shape(text: str) -> tuple[str, Shape]:
-    """Parse ``blob=N,C,H,W``."""
-    match = _INPUT.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"expected BLOB=N,C,H,W, got {text!r}")
-    return match.group(1), tuple(int(size) for size in match.group(2).split(","))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PICTURE",
         help="draw it too: the ending says how, .svg, .png or .pdf (needs matplotlib)",
     )
-    parser.add_argument(
-        "--phase", choices=("TRAIN", "TEST"), default="TRAIN", help="which of the net's layers"
-    )
-    parser.add_argument(
-        "--input",
-        type=blob_shape,
-        action="append",
-        default=[],
-        metavar="BLOB=N,C,H,W",
-        help="shape of a data layer's top, where the net does not tell it; may be repeated",
-    )
+    add_view_options(parser)
     parser.add_argument("--check", action="store_true", help="check the net, write nothing")
     add_force(parser)
 
