@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,6 +168,13 @@ def make_world(folder: Path, sources: int, runs: Forker) -> World:
     world = World(folder, runs)
     world.sjft(*FIT)
     return world
+
+
+def wait_for_shards(world: World, output: str, number: int, run: subprocess.Popen) -> None:
+    """Wait until `run` has done `number` shards of `output`; fail if it ends before."""
+    while len(list(world.folder.glob(f".{output}.work/shard-*.json"))) < number:
+        assert run.poll() is None, run.communicate()[0]
+        time.sleep(0.01)
 
 
 def kill(pid: int) -> None:

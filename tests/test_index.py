@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -189,8 +188,9 @@ def test_interrupted(tmp_path, number):
             transaction.put(key, value)
     command = [sys.executable, "-m", "sjft_tools.cli", "index", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    process.stderr.read(1)  # the options: the command runs
-    time.sleep(0.5)
+    seen = b""
+    while b"0%" not in seen:  # the progress bar: the first image is being read
+        seen += process.stderr.read1()
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval_runs import World, forker, make_world
+from retrieval_runs import World, forker, make_world, wait_for_shards
 
 pytest.importorskip("distributed")
 
@@ -114,12 +114,6 @@ def start(world: World, *arguments: object, **variables: str) -> subprocess.Pope
     )
 
 
-def wait_for_shards(world: World, output: str, number: int, run: subprocess.Popen) -> None:
-    while len(list(world.folder.glob(f".{output}.work/shard-*.json"))) < number:
-        assert run.poll() is None, run.communicate()[0]
-        time.sleep(0.01)
-
-
 def test_local_workers(world: World) -> None:
     output = world.sjft(*world.command("local", "--workers", 2, "--shard-size", 100))
     assert f"{100 * SHARDS}/{100 * SHARDS}" in output
@@ -140,7 +134,7 @@ def test_local_workers_killed_with_their_run(world: World) -> None:
     other = os.open(temporary / "sjft_dask_other", os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
     with start(world, *command, TMPDIR=str(temporary)) as run:
-        printed = run.communicate(timeout=120)[0]
+        printed = run.communicate(timeout=600)[0]
     os.close(other)
     assert run.returncode == 0, printed
     assert [path.name for path in temporary.glob("sjft_dask_*")] == ["sjft_dask_other"]
@@ -156,7 +150,7 @@ def test_a_worker_killed_in_mid_run_loses_nothing(world: World, tmp_path: Path) 
             wait_for_shards(world, "out", 3, run)
             os.killpg(second.popen.pid, signal.SIGKILL)
             done = len(list(world.folder.glob(".out.work/shard-*.json")))
-            printed = run.communicate(timeout=120)[0]
+            printed = run.communicate(timeout=600)[0]
         assert run.returncode == 0, printed
         assert done < SHARDS and second.popen.wait(30) == -9 and first.popen.poll() is None
     assert world.content("out") == world.content("expected")
@@ -166,21 +160,21 @@ def test_a_worker_killed_in_mid_run_loses_nothing(world: World, tmp_path: Path) 
 def test_without_workers_it_waits_in_vain_and_goes_on_later(world: World, tmp_path: Path) -> None:
     with cluster(tmp_path) as dask:
         with start(world, *world.command("later", "--scheduler", dask.address)) as run:
-            printed = run.communicate(timeout=120)[0]
+            printed = run.communicate(timeout=600)[0]
         assert f"the Dask scheduler at {dask.address} has no workers: start some" in printed
         only = dask.worker("only")
         command = world.command("later", "--scheduler", dask.address, "--shard-size", 100)
         with start(world, *command) as run:
             wait_for_shards(world, "later", 2, run)
             only.kill()
-            printed = run.communicate(timeout=120)[0]
+            printed = run.communicate(timeout=600)[0]
         assert run.returncode == 2
         assert "has no worker left: start some, then run the same command" in printed
         dask.worker("another")
         assert "| 0/2400" not in world.sjft(*command)
     assert world.content("later") == world.content("expected")
     with start(world, *world.command("late", "--scheduler", dask.address)) as run:
-        printed = run.communicate(timeout=120)[0]
+        printed = run.communicate(timeout=600)[0]
     assert f"no Dask scheduler answers at {dask.address}" in printed.splitlines()[-1]
 
 
@@ -223,7 +217,7 @@ def test_a_scheduler_that_ends_is_said_to_be_lost(world: World, tmp_path: Path) 
         with start(world, *command) as run:
             wait_for_shards(world, "lost", 2, run)
             dask.kill_scheduler()
-            printed = run.communicate(timeout=120)[0]
+            printed = run.communicate(timeout=600)[0]
         assert run.returncode == 2, printed
         assert "the connection to the Dask scheduler is lost" in printed.splitlines()[-1]
     world.sjft(*world.command("lost", "--shard-size", 100))

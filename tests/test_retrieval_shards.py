@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import REPO, draw_image, write_image_lmdb
-from retrieval_runs import World, forker, make_world
+from retrieval_runs import World, forker, make_world, wait_for_shards
 
 FORMATS = (
     (REPO / "docs" / "formats.md")
@@ -62,7 +61,7 @@ def test_parts_side_by_side_under_clocks_that_differ(clean: World) -> None:
     assert "holds no plan.json" in world.sjft("merge", "out", status=2)
     zones = {1: "Pacific/Kiritimati", 2: "Etc/GMT+12"}
     runs = [start(world, *command, "--shard", f"{i}/3", TZ=zone) for i, zone in zones.items()]
-    outputs = [run.communicate(timeout=120)[0] for run in runs]
+    outputs = [run.communicate(timeout=600)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     assert "2 of all 7 shards are left" in "".join(outputs)
     missing = world.sjft("merge", "out", status=2).splitlines()[-1]
@@ -161,23 +160,21 @@ def test_force_goes_on_with_a_run_that_is_to_replace_an_output(clean: World) -> 
     world.sjft(*world.command("out", k=6))
     line = world.sjft(*world.command("out"), status=2).splitlines()[-1]
     assert "the output out exists: give --force to replace it" in line
-    with start(world, *world.command("out", "--force", "--shard-size", 100)) as run:
-        while len(list(world.folder.glob(".out.work/shard-*.json"))) < 3:
-            time.sleep(0.01)
+    with start(world, *world.command("out", "--force", "--shard-size", 20)) as run:
+        wait_for_shards(world, "out", 3, run)
         run.kill()
-    done = 100 * len(list(world.folder.glob(".out.work/shard-*.json")))
+    done = 20 * len(list(world.folder.glob(".out.work/shard-*.json")))
     assert json.loads(world.content("out")["sjft.json"])["k"] == 6
     assert "exists: give --force" in world.sjft(*world.command("out"), status=2)
-    output = world.sjft(*world.command("out", "--force", "--shard-size", 100))
+    output = world.sjft(*world.command("out", "--force", "--shard-size", 20))
     assert f"{done}/2500" in output
     assert world.content("out") == world.content("expected")
 
 
 def test_two_runs_at_once_are_kept_apart(clean: World) -> None:
     world = clean
-    with start(world, *world.command("out", "--shard-size", 100)) as run:
-        while not list(world.folder.glob(".out.work/shard-*.json")):
-            time.sleep(0.01)
+    with start(world, *world.command("out", "--shard-size", 20)) as run:
+        wait_for_shards(world, "out", 1, run)
         run.send_signal(signal.SIGSTOP)
         for command in (
             world.command("out"),
@@ -190,10 +187,9 @@ def test_two_runs_at_once_are_kept_apart(clean: World) -> None:
         assert run.stdout is not None
         run.stdout.read()
     assert run.returncode == 0
-    part = world.command("part", "--shard-size", 100, "--shard", "1/2")
+    part = world.command("part", "--shard-size", 20, "--shard", "1/2")
     with start(world, *part) as run:
-        while not list(world.folder.glob(".part.work/shard-*.json")):
-            time.sleep(0.01)
+        wait_for_shards(world, "part", 1, run)
         run.send_signal(signal.SIGSTOP)
         assert "another run is doing part-1-of-2" in world.sjft(*part, status=2)
         world.sjft(*part[:-1], "2/2")

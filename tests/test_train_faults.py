@@ -88,18 +88,23 @@ def test_killed_at_random_moments_and_started_by_the_same_command(
     theirs, log = by_caffe
     ours = write_job(tmp_path / "ours", world, **LONG)
     generator = random.Random(1)
-    killed = 0
+    killed, longest_s = 0, 2.5
     while killed < KILLS:
         process = start(ours, "--resume")
         training = ours / ".x.partial" / "solver.prototxt"
         wait_until(training.exists, process, ours)
         family = []
-        deadline = time.monotonic() + generator.uniform(0, 2.5)
+        deadline = time.monotonic() + generator.uniform(0, longest_s)
         while process.poll() is None and time.monotonic() < deadline:
             family = descendants(process.pid)
             time.sleep(0.02)
         if process.poll() is not None:
-            break
+            if killed >= 3:
+                break
+            longest_s /= 2  # the machine is too fast to be caught before the end
+            shutil.rmtree(ours)
+            write_job(ours, world, **LONG)
+            continue
         process.kill()
         process.wait()
         killed += 1
@@ -110,7 +115,6 @@ def test_killed_at_random_moments_and_started_by_the_same_command(
         for name in snapshots(ours):
             assert name in snapshots(theirs)
     train(ours, "--resume")
-    assert killed >= 3
     assert snapshots(ours) == snapshots(theirs)
     assert_same_values(table(ours), displayed(log))
     assert not debris(ours)
