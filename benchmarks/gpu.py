@@ -71,6 +71,14 @@ GROUPS = {
     "speed": ["training", "times"],
     "retrieval": ["matching", "describing"],
 }
+PATHS = [STEPS, HERE, HERE.parent / "python_layers", HERE.parent / "tools"]
+# Not by PYTHONPATH alone: a bundle's Python has its own.
+_BOOT = """
+import runpy, sys
+sys.path[:0] = {}
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # A step that its deadline does not stop is killed this much later.
 _GRACE_S = 30
 
@@ -141,7 +149,8 @@ def run_step(
     asked, answer, log = (out / f"{label}.{end}" for end in ("settings.json", "tmp.json", "log"))
     write(asked, json.dumps(settings))
     answer.unlink(missing_ok=True)
-    command = [*pythons[step.python], str(STEPS / step.script), str(asked), str(answer)]
+    words = [str(STEPS / step.script), str(asked), str(answer)]
+    command = [*pythons[step.python], "-c", _BOOT.format([*map(str, PATHS)]), *words]
     begin = time.time()
     with open(log, "w", encoding="utf-8") as stream:
         try:
@@ -189,10 +198,8 @@ def _wait(process: subprocess.Popen, seconds: float) -> int | None:
 
 def environment(changes: dict[str, str]) -> dict[str, str]:
     """Return this process's environment with changes, and the checkout's code for any Python."""
-    root = HERE.parent
-    paths = [STEPS, HERE, root / "python_layers", root / "tools"]
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    joined = os.pathsep.join([*map(str, paths), *own])
+    joined = os.pathsep.join([*map(str, PATHS), *own])
     return {**os.environ, "GLOG_minloglevel": "1", "PYTHONPATH": joined, **changes}
 
 

@@ -25,6 +25,7 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "gpu_parts")]
 import gpu  # noqa: E402
 import layer_costs  # noqa: E402
 import lockstep  # noqa: E402
+import memory  # noqa: E402
 import summary  # noqa: E402
 from sizes import REHEARSAL  # noqa: E402
 from training import batch_for  # noqa: E402
@@ -35,14 +36,14 @@ import caffe  # noqa: E402
 SIDES = (["layers", "describing", "times"], ["net", "training", "matching"])
 #: part -> figures that it must leave, each with what it must be
 KEYS: dict[str, dict[str, Any]] = {
-    "net": {"errors": list, "worst": dict, "whole": list},
+    "net": {"errors": list, "worst": dict, "whole": list, "reference": dict},
     "layers": {"losses": dict, "batches_equal": True, "worker_killed": True, "resumed": list},
     "training": {"measured": dict, "rates": dict, "fed": float, "choices": dict, "ratios": dict},
     "times": {"rates": dict, "measured": dict, "totals": dict, "bound_seconds": float},
     "matching": {"share": float, "differing": 0, "authors": dict, "sources_done": 3000},
     "describing": {"rates": dict, "errors": list},
 }
-TABLES = {"net": 4, "layers": 3, "training": 3, "times": 3, "matching": 3, "describing": 1}
+TABLES = {"net": 6, "layers": 3, "training": 3, "times": 3, "matching": 3, "describing": 1}
 
 Finished = subprocess.CompletedProcess
 
@@ -58,6 +59,15 @@ def command(out: Path, *words: str) -> Finished[str]:
     )
 
 
+def rehearse(out: Path, parts: list[str]) -> Finished[str]:
+    words = ["--rehearse", "--parts", ",".join(parts)]
+    if "net" in parts:
+        made = command(out, "--rehearse", "--make-reference", str(out / "reference.npz"))
+        assert made.returncode == 0, made.stdout
+        words += ["--reference", str(out / "reference.npz")]
+    return command(out, *words)
+
+
 @pytest.fixture(scope="module")
 def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Finished[str]]]:
     """What the command left for each part, and how it ended."""
@@ -65,8 +75,7 @@ def rehearsals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path
         begun: list[tuple[list[str], Path, Future]] = []
         for side in SIDES:
             out = tmp_path_factory.mktemp("out")
-            words = ("--rehearse", "--parts", ",".join(side))
-            begun.append((side, out, pool.submit(command, out, *words)))
+            begun.append((side, out, pool.submit(rehearse, out, side)))
         return {part: (out, future.result()) for side, out, future in begun for part in side}
 
 
@@ -192,6 +201,33 @@ def test_costs_of_layers(tmp_path: Path) -> None:
     assert found["relu"]["forward"].flops == 0
     assert found["fc"]["forward"].seconds(1e9, 1e6) == found["fc"]["forward"].bytes / 1e6
     assert found["fc"]["forward"].seconds(1e3, 1e9) == found["fc"]["forward"].flops / 1e3
+
+
+def test_memory_of_training(tmp_path: Path) -> None:
+    found = memory.needed_bytes(small(tmp_path))
+    data, conv, fc = 2 * 3 * 8 * 8, 2 * 4 * 6 * 6, 2 * 5
+    # relu works in place; the input has no gradients
+    assert found == {
+        "blobs": 4 * (data + 2 * conv + 2 * fc),
+        "layers": 0,
+        "weights": 12 * (4 * 28 + 5 * 145),
+    }
+    normed = SMALL.replace('top: "fc"', 'top: "scores"').replace(
+        'layer { name: "fc"',
+        '''
+layer { name: "apart" type: "BatchNorm" bottom: "conv1" top: "apart" }
+layer { name: "bn" type: "BatchNorm" bottom: "apart" top: "apart" }
+layer { name: "scale" type: "Scale" bottom: "apart" top: "apart" }
+layer { name: "pool" type: "Pooling" bottom: "apart" top: "pool"
+  pooling_param { kernel_size: 6 } }
+layer { name: "again" type: "Eltwise" bottom: "apart" bottom: "conv1" top: "again" }
+layer { name: "fc"''',
+    )
+    (tmp_path / "normed.prototxt").write_text(normed)
+    found = memory.needed_bytes(caffe.Net(str(tmp_path / "normed.prototxt"), caffe.TRAIN))
+    pool, readers = 2 * 4, 3 + 2  # of conv1 and of apart
+    assert found["blobs"] == 4 * (data + 6 * conv + readers * conv + 2 * pool + 2 * fc)
+    assert found["layers"] == 4 * (2 * conv + 3 * conv + conv + pool)
 
 
 def test_lockstep_finds_the_layer_that_is_off_and_no_other(tmp_path: Path) -> None:

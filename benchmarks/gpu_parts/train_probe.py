@@ -3,7 +3,7 @@
     python train_probe.py '{"net": ..., "batch": ..., "data": "dummy" or JointDataLayer's keys}'
 
 Prints JSON: "seconds" of each iteration, "waited" for data in each, "free_mib", the GPU's memory at
-the start, "mib", what training took of it, "blobs_mib", what the net's blobs hold, values alone.
+the start, "mib", what training took of it, "reckoned_mib", the same by memory.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nets
+from memory import needed_bytes
 
 from sjft_tools.pycaffe import import_caffe
 
@@ -52,7 +53,7 @@ def main() -> None:
         seconds.append(time.perf_counter() - begin)
     found: dict[str, Any] = {"seconds": seconds, "waited": waited, "free_mib": free}
     found["mib"] = free - free_mib(gpu)
-    found["blobs_mib"] = sum(blob.count for blob in solver.net._blobs) * 4 / 2**20
+    found["reckoned_mib"] = sum(needed_bytes(solver.net).values()) / 2**20
     print(json.dumps(found), flush=True)
     if not dummy:
         solver.net.layers[0].close()

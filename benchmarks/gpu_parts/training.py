@@ -73,7 +73,7 @@ def main(settings: Settings, findings: Findings) -> None:
     findings.add(choices=choices)
     if settings["largest"]:
         findings.add(largest=largest(settings, turns["DummyData"][0], real, rows))
-    columns = ["", "batch", "iterations/s", "images/s", "waiting for data", "GPU memory, MiB"]
+    columns = ["", "batch", "iterations/s", "images/s", "waiting for data", "MiB taken", "reckoned"]
     title = "Training the joint net, medians"
     rows = [[*cells, *[""] * (len(columns) - len(cells))] for cells in rows]
     findings.add(table(title, columns, rows))
@@ -156,7 +156,15 @@ def row(name: str, batch: int, made: list[dict[str, Any]]) -> list[Any]:
     waited = sum(sum(each["waited"]) for each in made)
     share = waited / sum(sum(each["seconds"]) for each in made)
     said = f"{share:.1%}" if waited else ""
-    return [name, batch, per_second / batch, per_second, said, made[-1]["mib"]]
+    return [
+        name,
+        batch,
+        per_second / batch,
+        per_second,
+        said,
+        made[-1]["mib"],
+        made[-1]["reckoned_mib"],
+    ]
 
 
 if __name__ == "__main__":
