@@ -34,7 +34,8 @@ def _remove(path: str) -> None:
         os.remove(path)
 
 
-def _sync(path: str) -> None:
+def sync(path: str) -> None:
+    """Wait until the file or folder `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -117,7 +118,7 @@ def _put_in_place(partial: str, path: str) -> None:
         # A folder cannot be renamed onto one that is not empty.
         os.rename(path, replaced)
     os.replace(partial, path)
-    _sync(os.path.dirname(os.path.abspath(path)))
+    sync(os.path.dirname(os.path.abspath(path)))
     _remove(replaced)
 
 
@@ -140,8 +141,8 @@ def _folder_name(path: str) -> str:
 
 def _sync_folder(path: str) -> None:
     for name in os.listdir(path):
-        _sync(os.path.join(path, name))
-    _sync(path)
+        sync(os.path.join(path, name))
+    sync(path)
 
 
 def tidy(path: str) -> None:
@@ -207,7 +208,7 @@ def new_file(path: str, force: bool = False) -> Iterator[str]:
         _remove(partial)
         try:
             yield partial
-            _sync(partial)
+            sync(partial)
             _put_in_place(partial, path)
         finally:
             _remove(partial)
@@ -229,10 +230,10 @@ def new_files_in(folder: str, marker: str, force: bool = False) -> Iterator[str]
             yield partial
             names = sorted(os.listdir(partial), key=marker.__eq__)
             for name in names:
-                _sync(os.path.join(partial, name))
+                sync(os.path.join(partial, name))
             _remove(path)
             for name in names:
                 os.replace(os.path.join(partial, name), os.path.join(folder, name))
-            _sync(folder)
+            sync(folder)
         finally:
             _remove(partial)

@@ -13,25 +13,20 @@ import cv2
 from sjft import __version__
 from sjft_tools.image_files import Storage
 from sjft_tools.image_sets import ImageSet
+from sjft_tools.work_folder import PLAN_FILE, put_file
 
-_PLAN = "plan.json"
 _LEFT_OUT = "left_out.txt"
 
 
 def write_plan(work: str, images: ImageSet, storage: Storage) -> None:
     """Write down in the folder `work` what is being converted."""
-    partial = os.path.join(work, f"{_PLAN}.partial")
-    with open(partial, "w", encoding="utf-8") as stream:
-        json.dump(_plan(images, storage), stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, os.path.join(work, _PLAN))
+    put_file(os.path.join(work, PLAN_FILE), json.dumps(_plan(images, storage)).encode())
 
 
 def is_same_plan(work: str, images: ImageSet, storage: Storage) -> bool:
     """Return whether what was begun in the folder `work` is the same conversion."""
     try:
-        with open(os.path.join(work, _PLAN), encoding="utf-8") as stream:
+        with open(os.path.join(work, PLAN_FILE), encoding="utf-8") as stream:
             return bool(json.load(stream) == _plan(images, storage))
     except (OSError, ValueError):
         return False

@@ -11,6 +11,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from sjft.errors import InputError
+from sjft_tools.atomic import sync
 from sjft_tools.training.snapshot_files import (
     IncompleteError,
     Model,
@@ -187,8 +188,8 @@ class Saver:
                 raise IncompleteError(raw_state)
             copy_state(raw_state, state, snapshot_path(self._prefix, self._iteration, MODEL))
             os.remove(raw_state)
-            _sync(model)
-            _sync(state)
+            sync(model)
+            sync(state)
         self.is_waiting = True
 
     def publish(self) -> None:
@@ -203,7 +204,7 @@ class Saver:
                 os.remove(final_state)
             os.replace(model, final_model)
             os.replace(state, final_state)
-            _sync(os.path.dirname(final_model) or ".")
+            sync(os.path.dirname(final_model) or ".")
         self.is_waiting = False
 
     def _working_files(self) -> tuple[str, str, str]:
@@ -223,14 +224,6 @@ class Saver:
             raise TrainingFailed(
                 not_written(self._prefix, self._iteration, self._shape.bytes_needed, str(why))
             ) from None
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def not_written(prefix: str, iteration: int, needed: int, why: str) -> str:
