@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ from conftest import draw_image, write_image_lmdb
 from sjft.errors import InputError
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 from sjft_tools.experiment.run_lock import run_lock
-from sjft_tools.experiment.step import Step, StepFailed, Steps
+from sjft_tools.experiment.step import Step, StepFailed, Steps, read_markers
 
 # A command that adds a line to its log, then copies.
 COPY = 'echo ran >> "$0.log" && cat "$@" > "$0"'
@@ -111,6 +114,38 @@ def test_a_kill_between_two_outputs(tmp_path: Path) -> None:
     assert b.exists() and kept.read_text() == "y\ny\n"
 
 
+def test_a_command_that_goes_on_finds_its_first_outputs(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    make = 'echo x >> "$0" && test -e "$2" && echo x > "$1"'
+    words = ["sh", "-c", make, *map(str, (a, b, tmp_path / "go"))]
+    step = Step("1", words, [], [str(a), str(b)], goes_on=True)
+    with pytest.raises(StepFailed):
+        run_all(tmp_path, step)
+    (tmp_path / "go").touch()
+    run_all(tmp_path, step)
+    assert a.read_text() == "x\nx\n"
+
+
+def test_the_times_of_all_attempts_add_up(tmp_path: Path) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    a.write_text("a")
+    step = copy("1", out, a)
+    run_all(tmp_path, step)
+    markers = tmp_path / "steps"
+    begun = json.loads((markers / "1.begun.json").read_text())
+    (markers / "1.begun.json").write_text(json.dumps({**begun, "spent": 20, "since": 1000}))
+    os.utime(tmp_path / "logs" / "1.log", (1500, 1500))  # when it was killed
+    (markers / "1.done.json").unlink()
+    out.unlink()
+    seen = []
+    with run_lock(str(tmp_path)) as lock:
+        steps = Steps(str(tmp_path), lock, before=lambda step, spent: seen.append(spent))
+        steps.run(step)
+    assert seen == [520]
+    assert read_markers(str(tmp_path))["1"]["seconds"] >= 520
+    assert steps.done == read_markers(str(tmp_path))
+
+
 def test_a_lost_input_and_a_lost_output_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none does not exist: 'sh .* reads it"):
         run_all(tmp_path, copy("1", tmp_path / "out", tmp_path / "none"))
@@ -138,16 +173,6 @@ def test_fingerprints(tmp_path: Path) -> None:
     assert of(str(tmp_path / "folder")) != before
 
 
-RUN = """
-import sys
-sys.path[:0] = {paths!r}
-from test_experiment_steps import *
-slow = 'trap "sleep 0.5; exit 1" TERM; touch begun; while :; do sleep 0.1; done'
-step = Step("1", ["sh", "-c", slow], [], ["out"])
-run_all(Path("."), step)
-"""
-
-
 def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:
     """Whoever reads it will say what is wrong."""
     (tmp_path / "lmdb").mkdir()
@@ -160,15 +185,63 @@ def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:
     assert Fingerprints().of(str(tmp_path / "folder")) != before
 
 
-def test_a_killed_run_takes_its_command_along(tmp_path: Path) -> None:
-    """The next run waits until that command has ended."""
-    code = textwrap.dedent(RUN.format(paths=[str(Path(__file__).parent)]))
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path)
-    while not (tmp_path / "begun").exists():
+def start_run(folder: Path, script: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Run the one step `script`, which makes the file out, in a process of its own."""
+    code = """
+        import os, signal, sys
+        from sjft_tools.experiment.run_lock import run_lock
+        from sjft_tools.experiment.step import Step, Steps
+        for number in (signal.SIGINT, signal.SIGTERM):  # as the command sjft does
+            signal.signal(number, signal.default_int_handler)
+        with run_lock(".") as lock:
+            Steps(".", lock).run(Step("1", ["sh", "-c", sys.argv[1]], [], ["out"]))
+    """
+    words = [sys.executable, "-c", textwrap.dedent(code), script]
+    return subprocess.Popen(words, cwd=folder, **options)
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
         assert process.poll() is None
         time.sleep(0.02)
+
+
+def is_locked(folder: Path) -> bool:
+    with open(folder / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+# begins, and once it is asked to end does so when the file "go" is there
+SLOW = """trap 'touch ending; while [ ! -e go ]; do sleep 0.05; done; touch ended; exit 1' TERM
+touch begun; while :; do sleep 0.05; done"""
+
+
+def test_a_killed_run_takes_its_command_along(tmp_path: Path) -> None:
+    """The next run waits until that command has ended."""
+    process = start_run(tmp_path, SLOW)
+    wait_for(tmp_path / "begun", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    start = time.monotonic()
+    while not (tmp_path / "ending").exists():
+        time.sleep(0.02)
+    assert is_locked(tmp_path)
+    (tmp_path / "go").touch()
     with run_lock(str(tmp_path)):
-        assert time.monotonic() - start > 0.2
+        assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_an_interrupted_run_waits_for_its_command(tmp_path: Path, number: int) -> None:
+    process = start_run(tmp_path, SLOW, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "begun", process)
+    process.send_signal(number)
+    wait_for(tmp_path / "ending", process)
+    assert process.poll() is None
+    (tmp_path / "go").touch()
+    assert process.wait(300) != 0
+    assert (tmp_path / "ended").exists()
+    assert (tmp_path / "logs" / "1.log").read_text().endswith("# was stopped\n")

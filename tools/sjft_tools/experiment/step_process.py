@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from sjft_tools.child_process import die_with_parent, program
@@ -43,29 +43,51 @@ def run_logged(words: Sequence[str], log: StepLog, lock: int) -> int:
     when this process does. At Ctrl-C or SIGTERM it is asked to end, and waited for; at another, or
     after PATIENCE_S, it is killed.
     """
-    with contextlib.ExitStack() as stack:
-        channels = stack.enter_context(_channels())
+    process: subprocess.Popen[bytes] | None = None
+    with _channels() as channels:
+        copier = _Copier(channels, log)
         try:
-            process = subprocess.Popen(
-                [*program(words[0]), *words[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=channels[0].inner,
-                stderr=channels[-1].inner,
-                preexec_fn=die_with_parent,
-                pass_fds=[lock],
-            )
-        finally:
-            for channel in channels:
-                os.close(channel.inner)
-        copier = stack.enter_context(_copying(channels, log))
-        try:
-            status = process.wait()
+            with _interrupts_held() as mask:  # or one might come when nobody knows the process yet
+                process = _started(words, channels, lock, mask)
+                copier.start()
+            return process.wait()
         except BaseException:
-            _end(process)
+            if process is not None:
+                _end(process)
             raise
         finally:
-            copier.join(_AFTERWARDS_S)
-    return status
+            copier.finish()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[Iterable[int]]:
+    """Let Ctrl-C and SIGTERM wait; yield the mask of signals as it was."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _started(
+    words: Sequence[str], channels: Sequence[_Channel], lock: int, mask: Iterable[int]
+) -> subprocess.Popen[bytes]:
+    def prepare() -> None:
+        die_with_parent()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    try:
+        return subprocess.Popen(
+            [*program(words[0]), *words[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=channels[0].inner,
+            stderr=channels[-1].inner,
+            preexec_fn=prepare,
+            pass_fds=[lock],
+        )
+    finally:
+        for channel in channels:
+            os.close(channel.inner)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -122,33 +144,37 @@ def _terminal(target: int) -> _Channel:
     return _Channel(outer, inner, target)
 
 
-@contextlib.contextmanager
-def _copying(channels: Sequence[_Channel], log: StepLog) -> Iterator[threading.Thread]:
-    """Copy in a thread what comes out of the channels, until all are closed or the block ends."""
-    leave = threading.Event()
-    thread = threading.Thread(target=_copy, args=(channels, log, leave), daemon=True)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        leave.set()
-        thread.join(_AFTERWARDS_S)  # it may hang on a terminal that was stopped
+class _Copier(threading.Thread):
+    """Copies what comes out of the channels to where it is for, and into the log."""
 
+    def __init__(self, channels: Sequence[_Channel], log: StepLog) -> None:
+        super().__init__(daemon=True)
+        self._channels = channels
+        self._log = log
+        self._leaves = threading.Event()
 
-def _copy(channels: Sequence[_Channel], log: StepLog, leave: threading.Event) -> None:
-    deaf: set[int] = set()
-    with selectors.DefaultSelector() as selector:
-        for channel in channels:
-            selector.register(channel.outer, selectors.EVENT_READ, channel.target)
-        while selector.get_map() and not leave.is_set():
-            for key, _ in selector.select(_POLL_S):
-                piece = _read(key.fd)
-                if not piece:
-                    selector.unregister(key.fd)
-                    continue
-                if key.data not in deaf and not _write(key.data, piece):
-                    deaf.add(key.data)
-                log.write(piece)
+    def finish(self) -> None:
+        """Wait until all is copied; not for long, for others may have the channels' other ends."""
+        if self.is_alive():
+            self.join(_AFTERWARDS_S)
+            self._leaves.set()
+            self.join(_AFTERWARDS_S)  # it may hang on a terminal that was stopped
+
+    def run(self) -> None:
+        """Copy until all channels are closed."""
+        deaf: set[int] = set()
+        with selectors.DefaultSelector() as selector:
+            for channel in self._channels:
+                selector.register(channel.outer, selectors.EVENT_READ, channel.target)
+            while selector.get_map() and not self._leaves.is_set():
+                for key, _ in selector.select(_POLL_S):
+                    piece = _read(key.fd)
+                    if not piece:
+                        selector.unregister(key.fd)
+                        continue
+                    if key.data not in deaf and not _write(key.data, piece):
+                        deaf.add(key.data)
+                    self._log.write(piece)
 
 
 def _read(descriptor: int) -> bytes:

@@ -1,0 +1,118 @@
+"""What a step prints: on the terminal at once, in its log, and in the message when it fails."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sjft_tools.experiment import step_log
+from sjft_tools.experiment.step import Step, StepFailed, Steps
+from sjft_tools.experiment.step_log import StepLog
+from test_experiment_steps import run_all
+
+RUN = """
+import os, sys
+from sjft_tools.experiment.step import Step, Steps
+step = Step("1", ["sh", "-c", sys.argv[1]], [], ["out"])
+Steps(".", os.open(".", os.O_RDONLY)).run(step)
+"""
+PATIENCE_S = 300
+# prints a line again and again, until the file "go" is there
+TALK = "while [ ! -e go ]; do echo talk; sleep 0.02; done; echo last; touch out"
+
+
+def start(folder: Path, script: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, script],
+        cwd=folder,
+        stdout=stdout,
+        stderr=stderr,
+    )
+
+
+def test_a_failure_names_the_last_lines_and_how_to_go_on(tmp_path: Path) -> None:
+    script = "for i in $(seq 30); do echo line $i; done; echo the reason >&2; exit 7"
+    step = Step("1", ["sh", "-c", script], [], [str(tmp_path / "out")])
+    with pytest.raises(StepFailed) as failed:
+        Steps(str(tmp_path), os.open(tmp_path, os.O_RDONLY), "sjft run x.yaml").run(step)
+    lines = str(failed.value).splitlines()
+    assert lines[0].startswith("the step 'sh -c")
+    log = tmp_path / "logs" / "1.log"
+    assert lines[0].endswith(f"gave status 7; its last lines, all of which are in {log}:")
+    assert sorted(lines[1:-1])[-1] == "    the reason" and "    line 30" in lines
+    assert len(lines) == 2 + step_log.LAST_LINES
+    assert lines[-1] == "Mend what they say, then go on with: sjft run x.yaml"
+    logged = log.read_text().splitlines()
+    assert logged[0].startswith("# 20") and "$ sh -c" in logged[0]
+    assert logged[-1] == "# gave status 7"
+    assert sorted(logged[1:-1]) == sorted([f"line {i}" for i in range(1, 31)] + ["the reason"])
+
+
+def test_a_step_ended_by_a_signal(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="was ended by SIGKILL"):
+        run_all(tmp_path, Step("1", ["sh", "-c", "kill -9 $$"], [], ["none"]))
+
+
+def test_of_a_bar_the_log_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = StepLog(str(tmp_path / "log"), "command")
+    for piece in (b"first\nba", b"r 1\rbar 2", b"\rbar 3", b"\r     \rword\r\n", b"\rbar 4\rbar 5"):
+        log.write(piece)
+    log.close("ended")
+    assert list(log.last_lines) == ["first", "word", "bar 5"]
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines[1:] == ["first", "word", "bar 5", "# ended"]
+    # and now and then what it shows
+    monkeypatch.setattr(step_log, "BAR_INTERVAL_S", 0)
+    log = StepLog(str(tmp_path / "log"), "again")
+    log.write(b"\rbar 1")
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "bar 1"
+    log.close("ended")
+
+
+def test_both_streams_reach_their_places(tmp_path: Path) -> None:
+    script = "echo to out; echo to err >&2; touch out"
+    process = start(tmp_path, script, subprocess.PIPE, subprocess.PIPE)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert out.splitlines() == [f"$ sh -c '{script}'".encode(), b"to out"]
+    assert err == b"to err\n"
+
+
+def test_on_a_terminal_the_step_has_one(tmp_path: Path) -> None:
+    """Its width too, and what it prints comes through byte by byte."""
+    outer, inner = pty.openpty()
+    subprocess.run(["stty", "cols", "123", "-onlcr"], stdin=inner, check=True)
+    script = r"test -t 1 && test -t 2 && stty size <&1 && printf 'bar\rbar\r\n' && touch out"
+    process = start(tmp_path, script, inner, inner)
+    os.close(inner)
+    printed = b""
+    while b"bar\rbar\r\n" not in printed:
+        printed += os.read(outer, 1000)
+    assert b" 123\nbar\r" in printed
+    assert process.wait(PATIENCE_S) == 0
+    os.close(outer)
+
+
+@pytest.mark.parametrize("kind", ("terminal", "pipe"))
+def test_a_run_outlives_its_terminal(tmp_path: Path, kind: str) -> None:
+    outer, inner = pty.openpty() if kind == "terminal" else os.pipe()
+    process = start(tmp_path, TALK, inner, inner)
+    os.close(inner)
+    printed = b""
+    while b"talk" not in printed.split(b"touch out")[-1]:
+        printed += os.read(outer, 1000)
+    os.close(outer)
+    log = tmp_path / "logs" / "1.log"
+    before = log.read_text().count("talk\n")
+    while log.read_text().count("talk\n") < before + 5:
+        assert process.poll() is None
+        time.sleep(0.02)
+    (tmp_path / "go").touch()
+    assert process.wait(PATIENCE_S) == 0
+    assert log.read_text().endswith("last\n# gave status 0\n")
+    assert (tmp_path / "steps" / "1.done.json").exists()
