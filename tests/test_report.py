@@ -191,6 +191,14 @@ def test_names_are_text_and_not_html() -> None:
     assert "&lt;script&gt;" in text
 
 
+def test_it_is_written_from_any_folder(undisturbed: tuple[Path, str]) -> None:
+    page = undisturbed[0] / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert f"wrote {page}" in run_sjft("report", "run", cwd=page.parent.parent)
+    assert page.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import write_report
 
 
@@ -15,4 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write it."""
-    print(f"wrote {write_report(os.path.normpath(args.folder))}")
+    base = begun_in(args.folder)
+    folder = spelled(args.folder, base)
+    os.chdir(base)  # the paths of the run are seen from there
+    print(f"wrote {os.path.abspath(write_report(folder))}")
