@@ -38,7 +38,7 @@ SIDES = (["layers", "describing", "times"], ["net", "training", "matching"])
 KEYS: dict[str, dict[str, Any]] = {
     "net": {"errors": list, "worst": dict, "whole": list, "reference": dict},
     "layers": {"losses": dict, "batches_equal": True, "worker_killed": True, "resumed": list},
-    "training": {"measured": dict, "rates": dict, "fed": float, "choices": dict, "ratios": dict},
+    "training": {"measured": dict, "rates": dict, "fed": float, "ratios": dict, "largest": dict},
     "times": {"rates": dict, "measured": dict, "totals": dict, "bound_seconds": float},
     "matching": {"share": float, "differing": 0, "authors": dict, "sources_done": 3000},
     "describing": {"rates": dict, "errors": list},
@@ -101,6 +101,17 @@ def test_rehearsal(part: str, rehearsals: dict[str, tuple[Path, Finished[str]]])
         assert table["rows"]
         assert table["title"] in report
         assert table["title"] in process.stdout
+
+
+def test_the_largest_batch_fits(rehearsals: dict[str, tuple[Path, Finished[str]]]) -> None:
+    out, _ = rehearsals["training"]
+    largest = json.loads((out / "training.json").read_text())["steps"][0]["values"]["largest"]
+    most = REHEARSAL["training"]["most_mib"]
+    batch, taken = largest["batch"], largest["dummy"]["mib"]
+    assert batch > REHEARSAL["training"]["batch"]
+    assert taken <= most < taken * (batch + 8) / batch
+    assert largest["tries"] == []
+    assert largest["joint"]["waited"]
 
 
 def test_the_two_curves_are_one_on_one_device(

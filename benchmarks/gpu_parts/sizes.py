@@ -18,7 +18,7 @@ FULL: Sizes = {
         "records": [600, 1200],
         "side": 256,
         "choices": 4,
-        "largest": True,
+        "most_mib": None,
     },
     "times": {
         "net": "resnet152",
@@ -51,7 +51,7 @@ REHEARSAL: Sizes = {
         "records": [20, 40],
         "side": 40,
         "choices": 1,
-        "largest": False,
+        "most_mib": 20,
     },
     "times": {
         "net": "demo",

@@ -3,13 +3,15 @@
     python train_probe.py '{"net": ..., "batch": ..., "data": "dummy" or JointDataLayer's keys}'
 
 Prints JSON: "seconds" of each iteration, "waited" for data in each, "free_mib", the GPU's memory at
-the start, "mib", what training took of it, "reckoned_mib", the same by memory.py.
+the start, "mib", what training took of it, "reckoned_mib", the same by memory.py, which stands for
+it on the CPU.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import math
 import sys
 import tempfile
 import time
@@ -51,9 +53,10 @@ def main() -> None:
         begin = time.perf_counter()
         solver.step(1)  # ends with the loss on the CPU, so that the GPU has done it all
         seconds.append(time.perf_counter() - begin)
-    found: dict[str, Any] = {"seconds": seconds, "waited": waited, "free_mib": free}
-    found["mib"] = free - free_mib(gpu)
-    found["reckoned_mib"] = sum(needed_bytes(solver.net).values()) / 2**20
+    reckoned = sum(needed_bytes(solver.net).values()) / 2**20
+    found: dict[str, Any] = {"seconds": seconds, "waited": waited, "reckoned_mib": reckoned}
+    found["free_mib"] = free
+    found["mib"] = reckoned if gpu is None else free - free_mib(gpu)
     print(json.dumps(found), flush=True)
     if not dummy:
         solver.net.layers[0].close()
@@ -71,9 +74,9 @@ def watch_stream(waited: list[float]) -> None:
 
 
 def free_mib(gpu: int | None) -> float:
-    """Return the free memory of the GPU whose context this thread has; 0 on the CPU."""
+    """Return the free memory of the GPU whose context this thread has; on the CPU no limit."""
     if gpu is None:
-        return 0.0
+        return math.inf
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     status = ctypes.CDLL("libcuda.so.1").cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
     if status:

@@ -60,7 +60,7 @@ def main(settings: Settings, findings: Findings) -> None:
 
     choices: dict[str, Any] = {}
     for name, (engine, environment) in list(CHOICES.items())[: settings["choices"]]:
-        if settings["largest"] and seconds_left(settings) < _LARGEST_S:
+        if seconds_left(settings) < _LARGEST_S:
             choices[name] = {"left out": "no time"}
             continue
         try:
@@ -71,8 +71,7 @@ def main(settings: Settings, findings: Findings) -> None:
             continue
         rows.append(row(f"DummyData, {name}", batch, [choices[name]]))
     findings.add(choices=choices)
-    if settings["largest"]:
-        findings.add(largest=largest(settings, turns["DummyData"][0], real, rows))
+    findings.add(largest=largest(settings, turns["DummyData"][0], real, rows))
     columns = ["", "batch", "iterations/s", "images/s", "waiting for data", "MiB taken", "reckoned"]
     title = "Training the joint net, medians"
     rows = [[*cells, *[""] * (len(columns) - len(cells))] for cells in rows]
@@ -121,7 +120,8 @@ def largest(
     for share in SHARES:
         if seconds_left(settings) < _START_S + settings["seconds"]:
             break
-        wanted = batch_for(share * twice["free_mib"], batch, small["mib"], twice["mib"])
+        memory = min(twice["free_mib"], settings["most_mib"] or twice["free_mib"])
+        wanted = batch_for(share * memory, batch, small["mib"], twice["mib"])
         try:
             found["dummy"] = probe(settings, wanted, "dummy")
         except ProbeFailed as error:
