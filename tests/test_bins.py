@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -254,6 +255,15 @@ def test_file_round_trip_and_refusals(tmp_path: Path) -> None:
         minimum=bins.minimum,
         maximum=bins.maximum,
     )
-    for name in ("cut.npz", "other.npz", "falling.npz"):
-        with pytest.raises(InputError, match=f"{name} is not a bins file that 'sjft fit-bins'"):
+    (tmp_path / "text.npz").write_text("edges")
+    (tmp_path / "folder.npz").mkdir()
+    for name, reason in (
+        ("cut.npz", "it is no .npz file, or cut short"),
+        ("text.npz", "it is no .npz file, or cut short"),
+        ("folder.npz", "it is a folder"),
+        ("other.npz", "it holds no 'info'"),
+        ("falling.npz", "its edges are not finite and ascending"),
+    ):
+        message = f"{name} is not a bins file that 'sjft fit-bins' wrote ({reason})"
+        with pytest.raises(InputError, match=re.escape(message)):
             load_bins(str(tmp_path / name))

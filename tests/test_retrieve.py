@@ -177,6 +177,10 @@ REFUSALS = {
         "{target} {source} {out} --bins-file {bins} --k 2 --work {target}",
         "expected an empty folder, or one that the same command made",
     ),
+    "work file": (
+        "{target} {source} {out} --bins-file {bins} --k 2 --work {bins}",
+        "is not a folder: expected nothing there, or another --work",
+    ),
     "exists": ("{target} {source} {bins} --bins-file {bins} --k 2", "exists: give --force"),
 }
 

@@ -14,6 +14,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_file
 from sjft_tools.banks import DEFAULT_RESIZE
 from sjft_tools.banks.bank import Bank
+from sjft_tools.npz import npz_problem
 
 FORMAT = "sjft bins 1"
 
@@ -82,7 +83,7 @@ def load_bins(path: str) -> Bins:
     except Exception as error:
         # A broken zip file, a foreign .npz, a missing key: each surfaces as another exception type.
         raise InputError(
-            f"{path} is not a bins file that 'sjft fit-bins' wrote ({error})"
+            f"{path} is not a bins file that 'sjft fit-bins' wrote ({npz_problem(path, error)})"
         ) from None
     return bins
 

@@ -50,7 +50,7 @@ def read_net(path: str, message: Any = None) -> Any:
     try:
         net = read_message(path, message)
     except CheckFailed as error:
-        raise InputError(f"{error.problem}: {error.remedy}") from None
+        raise InputError(f"{error.problem.rstrip('.')}: {error.remedy}") from None
     if net.layers:
         raise InputError(
             f"{path} is in Caffe's old format ('layers' instead of 'layer'): run "

@@ -112,7 +112,7 @@ def _refuse_other_contents(path: str, ours: re.Pattern[str], remedy: str) -> Non
     if not os.path.lexists(path):
         return
     if not os.path.isdir(path):
-        raise InputError(f"the work folder {path} is not a folder: expected none there{remedy}")
+        raise InputError(f"the work folder {path} is not a folder: expected nothing there{remedy}")
     for name in os.listdir(path):
         if not ours.fullmatch(name):
             raise InputError(

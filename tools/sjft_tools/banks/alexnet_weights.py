@@ -10,6 +10,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, times, trained_blobs
+from sjft_tools.npz import npz_problem
 
 SHAPES = {
     "conv1_w": (96, 3, 11, 11),
@@ -66,7 +67,8 @@ def _from_npz(path: str) -> dict[str, np.ndarray]:
         raise
     except Exception as error:
         # A broken zip file surfaces as one of many exception types.
-        raise InputError(f"the weights file {path} cannot be read as .npz: {error}") from None
+        reason = npz_problem(path, error)
+        raise InputError(f"the weights file {path} cannot be read as .npz: {reason}") from None
 
 
 def _from_caffemodel(path: str) -> dict[str, np.ndarray]:

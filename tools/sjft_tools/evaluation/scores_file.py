@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import zipfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ import numpy as np
 from sjft import __version__
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.npz import npz_problem
 
 FORMAT = "sjft scores 1"
 
@@ -80,8 +79,6 @@ def write_scores(file: str, scores: Scores) -> None:
 
 def read_scores(path: str) -> Scores:
     """Read a scores file. Raises InputError if it is missing, damaged, or none."""
-    if os.path.isfile(path) and not zipfile.is_zipfile(path):
-        raise InputError(f"{path} cannot be read as a scores file: it is no .npz file")
     try:
         with np.load(path, allow_pickle=False) as stored:
             info = json.loads(str(stored["info"]))
@@ -92,7 +89,8 @@ def read_scores(path: str) -> Scores:
         ) from None
     except Exception as error:
         # A broken zip file surfaces as one of many exception types.
-        raise InputError(f"{path} cannot be read as a scores file: {error}") from None
+        reason = npz_problem(path, error)
+        raise InputError(f"{path} cannot be read as a scores file: {reason}") from None
     found = info.get("format") if isinstance(info, dict) else None
     if found != FORMAT:
         raise InputError(f"{path} is not a scores file: format {found!r}, expected {FORMAT!r}")

@@ -80,7 +80,7 @@ def read_plan(path: str) -> tuple[Plan, Paths] | None:
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         return Plan(**content["plan"]), Paths(**content["paths"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

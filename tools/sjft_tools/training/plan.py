@@ -66,7 +66,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
         nets = solver_nets(solver, args.solver, caffe_pb2.NetParameter)
         layer_types(nets, list(caffe.layer_type_list()))
     except CheckFailed as failure:
-        raise InputError(f"{failure.problem}: {failure.remedy}") from None
+        raise InputError(f"{failure.problem.rstrip('.')}: {failure.remedy}") from None
     if solver.snapshot_format != caffe_pb2.SolverParameter.BINARYPROTO:
         raise InputError(
             f"{args.solver} has snapshot_format: HDF5, of which sjft train cannot tell whether it "
