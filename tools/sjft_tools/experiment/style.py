@@ -60,7 +60,7 @@ figure .wide > img { display: block; max-width: none; height: auto; background: 
 .subject p.title { font-weight: 600; font-size: .95rem; }
 .likes { display: grid; grid-template-columns: repeat(10, minmax(0, 1fr)); gap: .4rem; margin: 0;
   padding: 0; list-style: none; }
-.likes li { font-size: .72rem; line-height: 1.25; color: var(--dim); min-width: 0; }
+.likes li { font-size: .72rem; line-height: 1.25; color: var(--dim); min-width: 0; hyphens: auto; }
 pre { overflow-x: auto; font: .82rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
   padding: .75rem; background: var(--box); border-radius: 6px; }
 @media screen and (max-width: 50rem) {
