@@ -137,6 +137,26 @@ def test_paths_seen_from_another_folder(
     )
 
 
+@pytest.mark.parametrize(
+    ("key", "options", "message"),
+    [
+        ("evaluate", "--scales 256", "--scales is for --crops dense, got --crops 1"),
+        ("evaluate", "--mean 0 0 nan", "--mean is [0.0, 0.0, nan], expected three finite numbers"),
+        ("harden", "--sigma0 1", "--sigma0 is 1 and --sigma1 1: expected sigma0 > sigma1"),
+        ("harden", "--most 11", "--most is 11, expected levels up to 10"),
+        ("harden", "--k0 20 --sigma0 9", "grow, by --k0 or since LEVELS_IN states them: expected"),
+        ("harden", "--delta-quantile 75", "--delta-quantile is 75.0, expected 0 to 1"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    tmp_path: Path, content: dict, key: str, options: str, message: str
+) -> None:
+    """Found at once, and not after the first round."""
+    content[key] = options
+    refused = refusal(tmp_path, content)
+    assert message in refused and f"the step 'sjft {key} " in refused
+
+
 # ---- the run folder
 
 

@@ -9,7 +9,7 @@ import argparse
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force
-from sjft_tools.evaluation.options import add_scoring, make_scorer
+from sjft_tools.evaluation.options import add_scoring, check_scoring, make_scorer
 from sjft_tools.evaluation.outputs import add_outputs, refuse_outputs, report, scores_for
 
 
@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_outputs(parser)
     add_force(parser)
+
+
+#: Raises InputError if options do not go together.
+check = check_scoring
 
 
 def run(args: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MAX_LEVEL, Levels, read_levels
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.evaluation.options import add_scoring, make_scorer
+from sjft_tools.evaluation.options import add_scoring, check_scoring, make_scorer
 from sjft_tools.evaluation.outputs import scores_for, unfinished_outputs, write_json
 from sjft_tools.hardening import (
     DELTA_SHARE,
@@ -85,8 +85,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_force(parser)
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError if options do not go together, as far as that is known without LEVELS_IN."""
+    check_scoring(args)
+    if args.delta is not None and not 0 <= args.delta < np.inf:
+        raise InputError(f"--delta is {args.delta}, expected an entropy in nats from 0 on")
+    if args.delta_quantile is not None and not 0 <= args.delta_quantile <= 1:
+        raise InputError(f"--delta-quantile is {args.delta_quantile}, expected 0 to 1")
+    if args.k0 is not None or args.levels_in == _NO_LEVELS:
+        _steps(args, grows_neighbours=args.k0 is not None)
+
+
 def run(args: argparse.Namespace) -> None:
     """Harden."""
+    check(args)
     outputs = [path for path in (args.scores, args.json, args.levels_out) if path is not None]
     places = [Path(path).resolve() for path in (*outputs, args.levels_in)]
     if len(set(places)) < len(places):
@@ -136,33 +148,37 @@ def _growth(args: argparse.Namespace, levels: Levels) -> tuple[np.ndarray, int, 
 
     Raises InputError if the numbers do not go together.
     """
-    if args.delta is not None and not 0 <= args.delta < np.inf:
-        raise InputError(f"--delta is {args.delta}, expected an entropy in nats from 0 on")
-    if args.delta_quantile is not None and not 0 <= args.delta_quantile <= 1:
-        raise InputError(f"--delta-quantile is {args.delta_quantile}, expected 0 to 1")
+    grows_neighbours = _grows_neighbours(args, levels)
+    steps = _steps(args, grows_neighbours)
+    if not grows_neighbours:
+        return levels.levels, *steps
+    if args.k0 is not None and levels.neighbours is not None:
+        raise InputError(
+            f"{args.levels_in} states every image's number of neighbours already: expected no "
+            f"--k0, which is where they start"
+        )
+    reach = levels.levels * args.k0 if levels.neighbours is None else levels.neighbours
+    return reach, *steps
+
+
+def _steps(args: argparse.Namespace, grows_neighbours: bool) -> tuple[int, int, int]:
+    """Return sigma0, sigma1 and most. Raises InputError if they do not go together."""
     given = [args.sigma0, args.sigma1, args.most]
-    if _grows_neighbours(args, levels):
+    if grows_neighbours:
         if None in given:
             raise InputError(
                 "numbers of neighbours grow, by --k0 or since LEVELS_IN states them: expected "
                 "--sigma0, --sigma1 and --most, in neighbours"
             )
-        if args.k0 is not None and levels.neighbours is not None:
-            raise InputError(
-                f"{args.levels_in} states every image's number of neighbours already: expected no "
-                f"--k0, which is where they start"
-            )
-        reach = levels.levels * args.k0 if levels.neighbours is None else levels.neighbours
     else:
         defaults = (_SIGMA0, _SIGMA1, MAX_LEVEL)
         given = [d if g is None else g for g, d in zip(given, defaults)]
         if given[2] > MAX_LEVEL:
             raise InputError(f"--most is {given[2]}, expected levels up to {MAX_LEVEL}")
-        reach = levels.levels
     sigma0, sigma1, most = given
     if sigma0 <= sigma1:
         raise InputError(f"--sigma0 is {sigma0} and --sigma1 {sigma1}: expected sigma0 > sigma1")
-    return reach, sigma0, sigma1, most
+    return sigma0, sigma1, most
 
 
 def _table(

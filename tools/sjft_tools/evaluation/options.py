@@ -75,12 +75,8 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
     )
 
 
-def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet, Protocol]:
-    """Build the net and choose the protocol that `args` ask for.
-
-    Raises InputError if options do not go together, the net cannot be built or loaded, or `images`
-    have labels beyond its classes.
-    """
+def check_scoring(args: argparse.Namespace) -> None:
+    """Raise InputError if options of add_scoring do not go together."""
     scales = getattr(args, "scales", None)
     if args.crops == DENSE and (args.resize is not None or args.resize_shorter is not None):
         raise InputError(
@@ -93,6 +89,16 @@ def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet
         raise InputError(f"--scales names a size twice: {' '.join(map(str, scales))}")
     if not np.isfinite(args.mean).all():
         raise InputError(f"--mean is {args.mean}, expected three finite numbers")
+
+
+def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet, Protocol]:
+    """Build the net and choose the protocol that `args` ask for.
+
+    Raises InputError if options do not go together, the net cannot be built or loaded, or `images`
+    have labels beyond its classes.
+    """
+    check_scoring(args)
+    scales = getattr(args, "scales", None)
     dense = (tuple(scales or _SCALES)) if args.crops == DENSE else ()
     net = TrainedNet(args.deploy, args.weights, args.output, args.gpu, dense)
     largest = int(images.labels.max())

@@ -64,7 +64,9 @@ def _check_step(step: Step) -> None:
     parser = _StrictParser(prog=f"sjft {step.words[1]}", add_help=False)
     module.add_arguments(parser)
     try:
-        parser.parse_args(list(step.words[2:]))
+        args = parser.parse_args(list(step.words[2:]))
+        if hasattr(module, "check"):
+            module.check(args)
         _check_outputs(step)
     except InputError as error:
         raise InputError(f"the step '{step.line}' cannot work: {error}") from None
