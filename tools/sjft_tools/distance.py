@@ -47,6 +47,7 @@ class Distance:
     """
 
     def __init__(self, layers: Sequence[Layer], bins: int) -> None:
+        self.bins = bins
         self.dimensions = bins * sum(layer.channels for layer in layers)
         self.layers: list[LayerTables] = []
         # No descriptor's sum of factor * p * |log(p + eps)| over all dimensions is greater.

@@ -1,12 +1,15 @@
 """The first pass on the CPU, slab of dimensions by slab.
 
-The targets are put in groups of similar ones. After each slab, a group drops the sources that are
-too far from all of its targets already.
+At first every pair has the lower bound of its distance that merged bins give. Slab by slab, bins
+take the place of merged ones, and pairs are dropped as soon as the bound is beyond the target's
+limit. Sources of which many pairs are left go into one matrix product; other pairs are reckoned one
+by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -14,35 +17,42 @@ import numpy as np
 from sjft_tools.distance import Distance
 from sjft_tools.matching import operands
 from sjft_tools.matching.exact import ExactPairs, compiled_kernels
-from sjft_tools.matching.grouping import groups
+from sjft_tools.matching.merged import MergedBins
+from sjft_tools.matching.operands import Slab
+from sjft_tools.threads import in_parts
 
 #: (total S x T, sources S x n, targets T x n), float32: adds sources @ targets.T to total.
 AddProduct = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
-# Targets of a group: fewer leave fewer sources near any of them, more make products that BLAS does
-# at a higher rate.
-_GROUP = 256
+# Targets that are matched together at most: more take more memory, fewer need the sources' operands
+# more often.
+_GROUP = 1280
 
-# Sources are dropped when so many of them can be.
-_WORTH_DROPPING = 1 / 16
+# A source's products with that share of the targets, each alone, take as long as those with all.
+_FEW = 0.35
+
+# Sources that a thread takes at a time.
+_PART = 32
 
 
 class _Group(NamedTuple):
     """Targets that are matched together.
 
-    `rows`: int64, which; `operands`: for each slab float32; `own`: float64, slabs x targets, own()
-    over the slabs up to each.
+    `rows`: which; `operands`, `merged`: for each slab, as target_operand() returns them; `own`:
+    float64, (slabs + 1) x targets, own() over the bins of the first 0, 1, ... slabs and the merged
+    bins of the others.
     """
 
-    rows: np.ndarray
+    rows: slice
     operands: list[np.ndarray]
+    merged: list[np.ndarray]
     own: np.ndarray
 
 
 class CpuPairs:
     """The pairs of `targets`, counts T x dimensions, with sources.
 
-    Keeps the targets' operands in memory: 8 bytes for each of T x dimensions, and one more for the
+    Keeps the targets' operands in memory: 9 bytes for each of T x dimensions, and one more for the
     exact distances.
     """
 
@@ -50,98 +60,158 @@ class CpuPairs:
         self._relative = operands.relative_error(distance)
         self._absolute = operands.absolute_error(distance)
         self._slabs = operands.slabs(distance)
+        self._merge = MergedBins(distance)
+        self._merged_slabs = [self._merge.slab(slab) for slab in self._slabs]
         self._count = len(targets)
         self._add_product = add_product
         self._groups = list(self._grouped(targets))
         self.exact = ExactPairs(distance, targets)
 
     def _grouped(self, targets: np.ndarray) -> Iterator[_Group]:
-        # The first slab tells well enough which targets resemble each other.
-        features = operands.target_operand(targets, np.arange(len(targets)), self._slabs[0])
-        own = operands.own_up_to(targets, self._slabs)
-        for rows in groups(features, _GROUP):
-            made = [operands.target_operand(targets, rows, slab) for slab in self._slabs]
-            yield _Group(rows, made, own[:, rows])
+        merged = self._merge(targets)
+        own = self._own(targets, merged)
+        # As few groups as there may be, all of about one size.
+        number = -(-len(targets) // _GROUP)
+        ends = [len(targets) * i // number for i in range(number + 1)]
+        for rows in map(slice, ends, ends[1:]):
+            yield _Group(
+                rows,
+                [operands.target_operand(targets[rows], slab) for slab in self._slabs],
+                [operands.target_operand(merged[rows], slab) for slab in self._merged_slabs],
+                own[:, rows],
+            )
+
+    def _own(self, counts: np.ndarray, merged: np.ndarray) -> np.ndarray:
+        """Return what _Group has as `own`, of any descriptors: (slabs + 1) x N."""
+        none = np.zeros((1, len(counts)))
+        first = np.concatenate([none, operands.own_up_to(counts, self._slabs)])
+        others = np.concatenate([none, operands.own_up_to(merged, self._merged_slabs[::-1])])
+        return first + others[::-1]
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits."""
         # The product must not exceed limit + own + own + absolute by more than the factor 1 + g;
         # and there are three float32 roundings of the right-hand side.
         factor = (1 + self._relative) * (1 + 2.0**-21)
-        own = operands.own_up_to(sources, self._slabs)
-        by_source = ((own + self._absolute) * factor).astype(np.float32)
-        searches = [
-            _Search(
-                group, ((limits[group.rows] + group.own) * factor).astype(np.float32), by_source
-            )
-            for group in self._groups
-        ]
-        wanted = np.arange(len(sources))
-        for i, slab in enumerate(self._slabs):
-            operand = operands.source_operand(sources, wanted, slab)
-            for search in searches:
-                search.add(i, operand, wanted, self._add_product)
-            wanted = _union(search.places for search in searches)
-        rows, columns = (np.concatenate(part) for part in zip(*(s.found() for s in searches)))
+        merged = self._merge(sources)
+        by_source = ((self._own(sources, merged) + self._absolute) * factor).astype(np.float32)
+        kernels = compiled_kernels()
+        found = []
+        for group in self._groups:
+            by_target = ((limits[group.rows] + group.own) * factor).astype(np.float32)
+            if kernels is None:
+                most = by_source[-1][:, None] + by_target[-1]
+                columns, rows = np.nonzero(self._products(sources, group) <= most)
+            else:
+                search = _Search(self._rest(merged, group), by_source, by_target, kernels)
+                for slab, operand in zip(self._slabs, group.operands):
+                    search.add(sources, slab, operand, self._add_product)
+                columns, rows = search.found()
+            found.append((rows + group.rows.start, columns))
+        rows, columns = (np.concatenate(part) for part in zip(*found))
         order = np.argsort(columns, kind="stable")
         return rows[order], columns[order]
 
+    def _rest(self, merged: np.ndarray, group: _Group) -> np.ndarray:
+        """Return products of merged bins: (slabs + 1) x S x targets, those of slab i and after."""
+        rest = np.zeros((len(self._slabs) + 1, len(merged), group.own.shape[1]), np.float32)
+        for i in reversed(range(len(self._slabs))):
+            rest[i] = rest[i + 1]
+            slab = self._merged_slabs[i]
+            here = merged[:, slab.start : slab.stop]
+            _add_all_products(rest[i], here, slab, group.merged[i], self._add_product)
+        return rest
+
+    def _products(self, sources: np.ndarray, group: _Group) -> np.ndarray:
+        """Return the products of all pairs with a group: S x targets float32."""
+        total = np.zeros((len(sources), group.own.shape[1]), np.float32)
+        for slab, operand in zip(self._slabs, group.operands):
+            here = sources[:, slab.start : slab.stop]
+            _add_all_products(total, here, slab, operand, self._add_product)
+        return total
+
     def upper_bounds(self, sources: np.ndarray) -> np.ndarray:
         """Return for each pair what its exact distance does not exceed: S x T float32."""
-        everything = np.arange(len(sources))
-        totals = [np.zeros((len(sources), len(group.rows)), np.float32) for group in self._groups]
-        for i, slab in enumerate(self._slabs):
-            operand = operands.source_operand(sources, everything, slab)
-            for group, total in zip(self._groups, totals):
-                self._add_product(total, operand, group.operands[i])
         own = operands.own_up_to(sources, self._slabs)[-1, :, None]
         bounds = np.empty((len(sources), self._count), np.float32)
-        for group, total in zip(self._groups, totals):
-            found = total / (1 - self._relative) - own - group.own[-1] + self._absolute
+        for group in self._groups:
+            found = self._products(sources, group) / (1 - self._relative)
+            found = found - own - group.own[-1] + self._absolute
             bounds[:, group.rows] = np.nextafter(found.astype(np.float32), np.float32(np.inf))
         return bounds
 
 
-class _Search:
-    """The sources that may still be near a group's targets, and their products so far.
+def _add_all_products(
+    total: np.ndarray,
+    sources: np.ndarray,
+    slab: Slab,
+    targets: np.ndarray,
+    add_product: AddProduct,
+) -> None:
+    """Add the products of all pairs over a slab to `total`: S x T float32.
 
-    `by_target`, `by_source`: float32, slabs x targets and slabs x S; a pair may be within its limit
-    while its product over the first slabs is at most the sum of the two. `places`: the sources,
-    ascending.
+    `sources`: the slab's counts; `targets`: as target_operand() returns them.
+    """
+    for chunk, operand in zip(operands.chunks(slab), targets):
+        here = sources[:, chunk.start - slab.start : chunk.stop - slab.start]
+        some = operands.source_operand(here, chunk)
+        add_product(total, some, operand[:, : some.shape[1]])
+
+
+class _Search:
+    """The pairs of sources and a group's targets that may still be within their limits.
+
+    `rest`: as _rest() returns it; `by_source`, `by_target`: float32, (slabs + 1) x S and x targets:
+    a pair may be within its limit while its product over the first slabs and rest is at most the
+    sum of the two.
     """
 
-    def __init__(self, group: _Group, by_target: np.ndarray, by_source: np.ndarray) -> None:
-        self._group = group
-        self._by_target = by_target
+    def __init__(
+        self, rest: np.ndarray, by_source: np.ndarray, by_target: np.ndarray, kernels: ModuleType
+    ) -> None:
+        self._rest = rest
         self._by_source = by_source
-        self.places = np.arange(by_source.shape[1])
-        self._total = np.zeros((len(self.places), len(group.rows)), np.float32)
+        self._by_target = by_target
+        self._kernels = kernels
+        _, sources, targets = rest.shape
+        self._total = np.zeros((sources, targets), np.float32)
+        self._places = np.tile(np.arange(targets, dtype=np.int32), (sources, 1))
+        self._near = np.full(sources, targets, np.int64)
+        self._slabs = 0
+        self._drop()
 
-    def add(self, i: int, operand: np.ndarray, rows: np.ndarray, add_product: AddProduct) -> None:
-        """Go on by slab `i`. `operand`: that of the sources `rows`, ascending."""
-        if len(self.places) < len(rows):
-            operand = operand.take(np.searchsorted(rows, self.places), axis=0)
-        add_product(self._total, operand, self._group.operands[i])
-        near = _rows_within(self._total, self._by_source[i, self.places], self._by_target[i])
-        if np.count_nonzero(near) <= (1 - _WORTH_DROPPING) * len(near):
-            self._total, self.places = self._total[near], self.places[near]
+    def add(
+        self, sources: np.ndarray, slab: Slab, targets: np.ndarray, add_product: AddProduct
+    ) -> None:
+        """Go on by a slab. `targets`: their operand for it."""
+        here = sources[:, slab.start : slab.stop]
+        crowded = self._near > _FEW * self._total.shape[1]
+        if crowded.any():
+            total = self._total[crowded]
+            _add_all_products(total, here[crowded], slab, targets, add_product)
+            self._total[crowded] = total
+        near = np.where(crowded, 0, self._near)
+
+        def work(i: int, j: int) -> None:
+            pairs = self._places[i:j], near[i:j], self._total[i:j]
+            self._kernels.add_products(here[i:j], slab.log, slab.share, targets, *pairs)
+
+        in_parts(work, len(sources), _PART)
+        self._slabs += 1
+        self._drop()
+
+    def _drop(self) -> None:
+        i = self._slabs
+        self._kernels.keep_near(
+            self._total,
+            self._rest[i],
+            self._by_source[i],
+            self._by_target[i],
+            self._places,
+            self._near,
+        )
 
     def found(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the targets and sources of the pairs that all slabs left."""
-        most = self._by_source[-1, self.places][:, None] + self._by_target[-1]
-        found, targets = np.nonzero(self._total <= most)
-        return self._group.rows[targets], self.places[found]
-
-
-def _union(parts: Iterable[np.ndarray]) -> np.ndarray:
-    return np.unique(np.concatenate(list(parts)))
-
-
-def _rows_within(total: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return in which rows an element is at most rows[i] + columns[j]: bool."""
-    kernels = compiled_kernels()
-    if kernels is None:
-        return (total <= rows[:, None] + columns).any(axis=1)
-    near = np.empty(len(total), bool)
-    kernels.rows_within(total, rows, columns, near)
-    return near
+        """Return the sources and the targets, int64, of the pairs that are left."""
+        left = np.arange(self._places.shape[1]) < self._near[:, None]
+        return np.nonzero(left)[0], self._places[left].astype(np.int64)

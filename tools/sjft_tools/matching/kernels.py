@@ -20,18 +20,20 @@ def _compiled(function: Callable[..., Any]) -> Any:
         return njit(nogil=True)(function)
 
 
+def _compiled_in_any_order(function: Callable[..., Any]) -> Any:
+    """Compile `function` so that its sums may be added up in any order, several at a time."""
+    flags = {"reassoc", "contract", "nsz"}
+    try:
+        return njit(nogil=True, cache=True, fastmath=flags)(function)
+    except RuntimeError:  # no folder to keep it in
+        return njit(nogil=True, fastmath=flags)(function)
+
+
 @_compiled
-def look_up(
-    counts: np.ndarray, rows: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray
-) -> None:
-    """Write left[counts[rows]], right[counts[rows]]: `counts` N x n, `out` rows x 2 n float32."""
-    width = counts.shape[1]
-    for row in range(len(rows)):
-        here, first, second = counts[rows[row]], out[row, :width], out[row, width:]
-        for i in range(width):
-            count = np.uint32(here[i])
-            first[i] = left[count]
-            second[i] = right[count]
+def look_up(counts: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    """Write left[counts], right[counts] side by side: `counts` N x n, `out` N x 2 n float32."""
+    for row in range(len(counts)):
+        _look_up_row(counts[row], left, right, out[row])
 
 
 @_compiled
@@ -52,20 +54,103 @@ def add_own(counts: np.ndarray, own: np.ndarray, out: np.ndarray) -> None:
 
 
 @_compiled
-def rows_within(
-    products: np.ndarray, rows: np.ndarray, columns: np.ndarray, out: np.ndarray
+def merge(counts: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
+    """Write the sums of counts between `ends`: `counts` N x C x B, `out` N x C x (ends - 1)."""
+    for row in range(counts.shape[0]):
+        for channel in range(counts.shape[1]):
+            here, sums = counts[row, channel], out[row, channel]
+            for run in range(len(ends) - 1):
+                total = np.uint32(0)
+                for i in range(ends[run], ends[run + 1]):
+                    total += here[i]
+                sums[run] = total
+
+
+@_compiled_in_any_order
+def add_products(
+    counts: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    targets: np.ndarray,
+    places: np.ndarray,
+    near: np.ndarray,
+    total: np.ndarray,
 ) -> None:
-    """Write in which rows an element products[i, j] is at most rows[i] + columns[j]."""
-    number, width = products.shape
-    for row in range(number):
-        here, limit = products[row], rows[row]
-        found = False
-        for start in range(0, width, 64):
-            for j in range(start, min(start + 64, width)):
-                found |= here[j] <= limit + columns[j]
-            if found:
-                break
-        out[row] = found
+    """Add to total[s, t] the product of s and t, for t in places[s, : near[s]].
+
+    `counts`: S x width; `targets`: float32, chunks x T x 2 n, operands of n dimensions at a time,
+    [left, right] side by side, at the end of fewer; `places`: int32, S x T; `total`: S x T float32.
+    """
+    width, n = counts.shape[1], targets.shape[2] // 2
+    operand = np.empty(2 * n, np.float32)
+    for chunk in range(len(targets)):
+        start, stop = chunk * n, min(chunk * n + n, width)
+        for s in range(len(counts)):
+            if near[s] > 0:
+                _look_up_row(counts[s, start:stop], left, right, operand)
+                here = operand[: 2 * (stop - start)]
+                _add_row(here, targets[chunk], places[s, : near[s]], total[s])
+
+
+@_compiled
+def _look_up_row(counts: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
+    width = len(counts)
+    first, second = out[:width], out[width:]
+    for i in range(width):
+        count = np.uint32(counts[i])
+        first[i] = left[count]
+        second[i] = right[count]
+
+
+@_compiled_in_any_order
+def _add_row(
+    source: np.ndarray, targets: np.ndarray, places: np.ndarray, total: np.ndarray
+) -> None:
+    """Add to total[t] the product of source and targets[t, : len(source)], for t in `places`."""
+    n, number = len(source), len(places)
+    # Four targets at a time, so that a number of the source is loaded once for them.
+    for k in range(0, number - 3, 4):
+        a, b, c, d = places[k], places[k + 1], places[k + 2], places[k + 3]
+        p, q, u, v = targets[a], targets[b], targets[c], targets[d]
+        x = y = z = w = np.float32(0)
+        for i in range(n):
+            x += source[i] * p[i]
+            y += source[i] * q[i]
+            z += source[i] * u[i]
+            w += source[i] * v[i]
+        total[a] += x
+        total[b] += y
+        total[c] += z
+        total[d] += w
+    for k in range(number // 4 * 4, number):
+        p = targets[places[k]]
+        x = np.float32(0)
+        for i in range(n):
+            x += source[i] * p[i]
+        total[places[k]] += x
+
+
+@_compiled
+def keep_near(
+    total: np.ndarray,
+    rest: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    places: np.ndarray,
+    near: np.ndarray,
+) -> None:
+    """Keep of places[s, : near[s]] those t with total + rest at [s, t] <= rows[s] + columns[t].
+
+    They stay in order, at the beginning of places[s]; near[s] becomes their number.
+    """
+    for s in range(len(total)):
+        sums, others, here, most = total[s], rest[s], places[s], rows[s]
+        kept = 0
+        for k in range(near[s]):
+            t = here[k]
+            here[kept] = t
+            kept += sums[t] + others[t] <= most + columns[t]
+        near[s] = kept
 
 
 @_compiled
