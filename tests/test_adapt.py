@@ -66,7 +66,7 @@ def test_data_and_schedule_are_replaced_and_the_rest_is_not(tmp_path: Path) -> N
 def test_the_train_and_test_layer_of_one_kind_are_told_apart(tmp_path: Path) -> None:
     adapt("target_only_solver.prototxt", tmp_path / "run", "--target", "t")
     net = read(tmp_path / "run" / "train_val.prototxt", caffe_pb2.NetParameter())
-    assert [each["target"] for each in params(net)] == ["t", "data/target_test_lmdb"]
+    assert [each["target"] for each in params(net)] == ["t", "build/demo/run/target_test_lmdb"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,14 @@ def test_bad_input(solver: str, options: tuple[str, ...], message: str, tmp_path
     output = adapt(solver, tmp_path / "run", *options, status=2)
     assert message in output
     assert not (tmp_path / "run").exists()
+
+
+def test_the_output_must_be_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for name in ("file", "file/run"):
+        output = adapt("joint_solver.prototxt", tmp_path / name, status=2)
+        assert f"the output {tmp_path / 'file'} is a file: expected a folder" in output
+    assert (tmp_path / "file").read_text() == "x"
 
 
 def test_a_solver_that_is_there_is_replaced_by_force_only(tmp_path: Path) -> None:

@@ -100,7 +100,8 @@ class RecordLmdb:
         try:
             array = np.load(os.path.join(self.folder, name), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
-            raise InputError(f"{file} cannot be read: {error}") from None
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise InputError(f"{file} cannot be read: {reason}") from None
         if array.shape != (self.count,):
             raise InputError(f"{file} has shape {array.shape}, expected ({self.count},)")
         return array

@@ -10,6 +10,7 @@ import os
 
 from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, adapt
 from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.nets.files import output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +70,6 @@ def run(args: argparse.Namespace) -> None:
         for name, value in vars(args).items()
         if name not in ("solver", "folder", "force") and value is not None
     }
-    folder = os.path.normpath(args.folder)
+    folder = output_folder(args.folder, "the output")
     adapt(args.solver, folder, changes, args.force)
     print(f"wrote {os.path.join(folder, SOLVER_FILE)} and {os.path.join(folder, NET_FILE)}")

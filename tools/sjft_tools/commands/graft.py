@@ -28,7 +28,7 @@ from sjft_tools.grafting.nets import (
 )
 from sjft_tools.grafting.original import read_original
 from sjft_tools.net_files import build
-from sjft_tools.nets.files import write
+from sjft_tools.nets.files import output_folder, write
 from sjft_tools.nets.joint import DataPaths, Task
 from sjft_tools.nets.options import add_data_options, data_paths, even_size
 from sjft_tools.nets.solver import Run, solver_text
@@ -78,11 +78,7 @@ _TEST_IMAGES = "images of the target's test set (default: as many as --target-te
 
 def run(args: argparse.Namespace) -> None:
     """Write the grafted nets; nothing is written unless Caffe can build them."""
-    folder = os.path.normpath(args.out_dir)
-    if os.path.exists(folder) and not os.path.isdir(folder):
-        raise InputError(
-            f"--out-dir {folder} is a file: expected a folder, or a name for a new one"
-        )
+    folder = output_folder(args.out_dir, "--out-dir")
     if args.mean is not None and not all(map(math.isfinite, args.mean)):
         raise InputError(f"--mean is {' '.join(map(str, args.mean))}: expected three numbers")
     net = read_original(args.net)

@@ -16,7 +16,7 @@ from typing import Any
 from sjft.errors import InputError
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.backbones import BACKBONES
-from sjft_tools.nets.files import state, write
+from sjft_tools.nets.files import output_folder, state, write
 from sjft_tools.nets.joint import DataPaths
 from sjft_tools.nets.options import add_data_options, even_size
 from sjft_tools.nets.published import FOLDER, published_files
@@ -67,11 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write or compare the files; raises InputError when one differs."""
-    folder = Path(args.out_dir)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(
-            f"--out-dir {folder} is a file: expected a folder, or a name for a new one"
-        )
+    folder = Path(output_folder(args.out_dir, "--out-dir"))
     files = wanted_files(args)
     if args.check:
         check(folder, files)

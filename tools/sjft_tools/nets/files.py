@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file
+
+
+def output_folder(path: str, what: str) -> str:
+    """Return `path`, a folder or a name for a new one, normalised; `what` names it in messages.
+
+    Raises InputError if it is anything else, or lies below a file.
+    """
+    folder = os.path.normpath(path)
+    for part in (Path(folder), *Path(folder).parents):
+        if part.exists() and not part.is_dir():
+            raise InputError(f"{what} {part} is a file: expected a folder, or a name for a new one")
+    return folder
 
 
 def state(path: Path, text: str) -> str:
