@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -208,6 +209,23 @@ def test_what_exists_is_refused(tmp_path):
             raise AssertionError
     assert sorted(os.listdir(tmp_path)) == ["file", "folder", "link"]
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_without_leave_to_write_is_refused_at_once():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to others
+        os.chmod(folder, 0o555)
+        child = os.fork()
+        if not child:
+            try:
+                if os.getuid() == 0:
+                    os.setuid(65534)
+                with pytest.raises(InputError, match=f"{folder} for the output cannot be written"):
+                    refuse_existing(f"{folder}/out", force=True)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.chmod(folder, 0o755)
 
 
 def test_relative_paths_and_slashes_at_the_end(tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def sync(path: str) -> None:
 
 
 def refuse_existing(path: str, force: bool) -> None:
-    """Raise InputError if `path` exists and `force` is not set, or if it cannot be a new name.
+    """Raise InputError if `path` exists and `force` is not set, or if nothing can be written there.
 
     For commands that work long before they write: new_folder and new_file check it themselves.
     """
@@ -59,6 +59,10 @@ def refuse_existing(path: str, force: bool) -> None:
     parent = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(parent):
         raise InputError(f"the folder {parent} for the output does not exist: make it first")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            f"the folder {parent} for the output cannot be written to: expected one that can be"
+        )
     if os.path.lexists(path) and not force:
         raise InputError(f"the output {path} exists: give --force to replace it")
 
