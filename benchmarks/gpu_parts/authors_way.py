@@ -16,14 +16,14 @@ from numba import cuda, float32
 from sjft_tools.distance import EPS
 
 _EPS = np.float32(EPS)
-#: Threads of a block: targets x sources.
-_BLOCK = (4, 32)
+#: Threads of a block: sources x targets, those of a warp with 32 sources and one target.
+_BLOCK = (32, 4)
 
 
 @cuda.jit
 def _distances(targets, sources, weights, out):  # type: ignore[no-untyped-def]
     """Write the distance of each target and source, shares in float32: T x S."""
-    target, source = cuda.grid(2)
+    source, target = cuda.grid(2)
     if target < out.shape[0] and source < out.shape[1]:
         total = float32(0)
         for i in range(weights.shape[0]):
@@ -34,7 +34,7 @@ def _distances(targets, sources, weights, out):  # type: ignore[no-untyped-def]
 
 def distances(targets: Any, sources: Any, weights: Any, out: Any) -> None:
     """Launch the kernel: float32 shares, T x dimensions and S x dimensions; `out` T x S."""
-    grid = tuple(-(-size // threads) for size, threads in zip(out.shape, _BLOCK))
+    grid = tuple(-(-size // threads) for size, threads in zip(out.shape[::-1], _BLOCK))
     _distances[grid, _BLOCK](targets, sources, weights, out)
 
 

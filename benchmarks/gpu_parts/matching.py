@@ -232,7 +232,7 @@ def authors(
     q = (stream.block(0, number) / pixels).astype(np.float32)
     out = cuda.to_device(np.zeros((targets, number), np.float32))
     on_gpu = [cuda.to_device(array) for array in (p, q, weights)]
-    turned = cuda.to_device(np.ascontiguousarray(q.T)).transpose()
+    turned = cuda.to_device(np.asfortranarray(q))
     rows, rates = [], {}
     for name, sources in (("as they lie in a blob", on_gpu[1]), ("turned", turned)):
         distances(on_gpu[0], sources, on_gpu[2], out)  # compiles
