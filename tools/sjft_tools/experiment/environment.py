@@ -11,7 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import lmdb
@@ -96,10 +96,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _cores() -> Any:
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):  # a container may be given fewer than there are
         return len(os.sched_getaffinity(0))
-    return os.cpu_count()
+    return os.cpu_count() or 1
 
 
 def _memory() -> str:
@@ -119,4 +119,4 @@ def _gpus() -> str:
         output = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return "none"
-    return ", ".join(output.stdout.split("\n")).strip(", ") or "none"
+    return ", ".join(output.stdout.splitlines()) or "none"
