@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sjft_tools.banks import make_bank
 from sjft_tools.banks.alexnet_weights import SHAPES, checksum, read_weights
 from sjft_tools.banks.bank import Bank, warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
+from sjft_tools.caffe_process import run_process
 from sjft_tools.pycaffe import import_caffe
 
 
@@ -59,15 +61,24 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
 
 
+@functools.cache
+def caffe_has_a_gpu() -> bool:
+    """Whether Caffe can use a GPU here, which it ends the process for if not."""
+    probe = "import caffe; caffe.set_mode_gpu(); caffe.set_device(0)"
+    return run_process([sys.executable, "-c", probe])[0] == 0
+
+
 def require(backend: str) -> None:
     """Skip a test of a backend that this machine does not have."""
+    if backend == "caffe-gpu" and not caffe_has_a_gpu():
+        pytest.skip("needs a GPU and a Caffe built with CUDA")
     if backend in ("torch", "cuda"):
         torch = pytest.importorskip("torch")
         if backend == "cuda" and not torch.cuda.is_available():
             pytest.skip("needs a GPU and a torch that can use it")
 
 
-@pytest.fixture(params=["caffe", "torch", "cuda"])
+@pytest.fixture(params=["caffe", "caffe-gpu", "torch", "cuda"])
 def alexnet_backend(request: pytest.FixtureRequest) -> str:
     """Each backend of the AlexNet bank that is here."""
     require(request.param)
@@ -169,7 +180,7 @@ def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path, alexnet_ba
         assert np.allclose(found[1], expected.reshape(len(expected), -1), atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("backend", ["torch", "cuda"])
+@pytest.mark.parametrize("backend", ["torch", "cuda", "caffe-gpu"])
 def test_alexnet_backends_agree_on_real_images(backend: str, shared_data: Path) -> None:
     require(backend)
     weights = str(shared_data / "alexnet_conv12.npz")
@@ -191,7 +202,7 @@ def bank_of(kind: str, tmp_path: Path) -> Bank:
 
 
 KINDS = ("alexnet caffe", "alexnet torch", "gabor numpy", "gabor torch")
-GPU_KINDS = ("alexnet cuda", "gabor cuda")
+GPU_KINDS = ("alexnet cuda", "alexnet caffe-gpu", "gabor cuda")
 
 
 @pytest.mark.parametrize("kind", KINDS + GPU_KINDS)

@@ -62,7 +62,7 @@ class CaffeAlexNetBank(AlexNetBank):
         _use_several_threads(self._caffe)
         if self.backend == "caffe-gpu":
             _require_gpu()
-            self._choose_mode()
+        self._choose_mode()
         with tempfile.TemporaryDirectory(prefix="sjft_") as folder:
             prototxt = os.path.join(folder, "alexnet_bank.prototxt")
             with open(prototxt, "w", encoding="ascii") as stream:
@@ -73,9 +73,11 @@ class CaffeAlexNetBank(AlexNetBank):
             self._net.params[name][1].data[...] = arrays[f"{name}_b"]
 
     def _choose_mode(self) -> None:
-        """Caffe has a mode for every thread, at first the CPU."""
+        """Caffe has a mode for every thread, at first the CPU; another bank may have changed it."""
         if self.backend == "caffe-gpu":
             self._caffe.set_mode_gpu()
+        else:
+            self._caffe.set_mode_cpu()
 
     def _filter(self, images: np.ndarray) -> list[np.ndarray]:
         mean = np.array(MEAN, np.float32).reshape(3, 1, 1)
