@@ -14,6 +14,7 @@ from conftest import REPO, draw_image, write_image_lmdb
 from digits_run import experiment, write
 from sjft.errors import InputError
 from sjft_tools.experiment import net_trial
+from sjft_tools.experiment.net_checks import check_nets, known_labels
 from sjft_tools.experiment.net_trial import NetFacts, keep_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import begun_in, claim_run_folder, spelled
@@ -222,6 +223,23 @@ def test_what_is_well_passes(
     weights_of(DEPLOY, tmp_path / "start.caffemodel", 1)
     with pytest.raises(TypeError):  # it would be tried again
         net_trial.net_facts(plan)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPO / "prototxt").rglob("experiment.yaml")), ids=lambda path: path.parent.name
+)
+def test_the_nets_of_committed_experiments_go_together(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPO)
+    plan = Plan(read_experiment(str(path)), "runs/x")
+    images = plan.experiment.images
+    for role in [role for role, given in images.items() if isinstance(given, str)]:
+        del images[role]  # an LMDB of the user's own
+    labels = known_labels(plan)
+    # of published sets the number of classes is known
+    assert {role for role, given in images.items() if given[0] != "folder"} <= set(labels)
+    check_nets(plan, labels)
 
 
 def test_data_that_cannot_serve(tmp_path: Path, content: dict) -> None:

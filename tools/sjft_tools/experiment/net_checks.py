@@ -19,6 +19,7 @@ from sjft_tools.checks.data_layers import check_data_layers, sjft_layer
 from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.models.loading import borrowers
 from sjft_tools.net_files import caffe_messages, layers_of, read_net
 
 #: Published set -> its classes; of Caltech-256 without the clutter, which is one more.
@@ -107,9 +108,11 @@ def _check_crops(plan: Plan) -> None:
 
 
 def _outputs(net: Any, phase: str) -> list[tuple[str, int]]:
-    """Return name and number of outputs of all layers with weights that state it."""
+    """Return name and number of outputs of all layers with weights of their own that state it."""
     found = []
-    for layer in layers_of(net, phase):
+    layers = layers_of(net, phase)
+    borrowing = borrowers(layers)
+    for layer in (layer for layer in layers if layer.name not in borrowing):
         for param in (layer.inner_product_param, layer.convolution_param):
             if param.num_output:
                 found.append((layer.name, int(param.num_output)))
