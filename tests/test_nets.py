@@ -337,7 +337,7 @@ def demo_folder(tmp_path_factory) -> Path:
     distances = np.tile(np.arange(20, dtype=np.float32), (target.count, 1))
     info = {"bank": "gabor", "bins": 100}
     write_neighbours(str(folder / paths.neighbours), target, source, indices, distances, info)
-    task = replace(TASK, source_classes=8, k0=20, test_batch_size=10)
+    task = replace(TASK, source_classes=8, k0=20, test_batch_size=10, paths=paths)
     choices = Demo(task, test_images=30, max_iter=20, folder="nets", snapshot_folder="nets")
     for name, text in demo_files(choices).items():
         (folder / "nets" / name).write_text(text)

@@ -17,6 +17,7 @@ def write_class_folders(
     path: Path, images: np.ndarray, labels: np.ndarray, class_names: list[str]
 ) -> None:
     """Write N x 32 x 32 uint8 images to PATH/CLASS/NUMBER.png, replacing what PATH held."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(str(path), force=True) as folder:
         for name in class_names:
             Path(folder, name).mkdir()

@@ -1,10 +1,9 @@
-"""What the demo found: per seed and over seeds, as a table and as JSON."""
+"""What the demo found: per seed and over seeds, as tables."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +14,12 @@ from sjft_tools.demo import glyphs
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One seed's outcome. Shares and accuracies in 0..1."""
+    """One seed's outcome. Shares and top-1 accuracies on the test images in 0..1."""
 
     seed: int
     glyph_share: float  # of the k0 nearest neighbours of all targets; the source's own share is 0.5
-    accuracy: dict[str, float]  # top-1 on the test images, by way of training
-    train_seconds: dict[str, float]
+    rounds: list[float]  # accuracy after each round of selective joint training
+    others: dict[str, float]  # accuracy of what it is compared with, by the training's name
 
 
 def glyph_share(neighbours: str, source: str, k0: int) -> float:
@@ -32,47 +31,61 @@ def glyph_share(neighbours: str, source: str, k0: int) -> float:
     return float(is_glyph[images.labels[found]].mean())
 
 
-def summary(results: list[SeedResult], titles: dict[str, str]) -> dict[str, Any]:
-    """Return the figures for the JSON summary; accuracies and gain in 0..1."""
-    return {
-        "seeds": [vars(result) for result in results],
-        "accuracy": {way: _spread([r.accuracy[way] for r in results]) for way in titles},
-        "gain": _spread(gains(results)),
-        "glyph_share": _spread([r.glyph_share for r in results]),
-    }
+@dataclass(frozen=True)
+class _Column:
+    head: str
+    values: list[float]  # one a seed
+    is_difference: bool = False
+
+    def shown(self, value: float) -> str:
+        return f"{100 * value:+.1f}" if self.is_difference else f"{100 * value:.1f} %"
 
 
-def gains(results: list[SeedResult]) -> list[float]:
-    """Return, per seed, selective joint training's accuracy less target-only training's."""
-    return [r.accuracy["joint"] - r.accuracy["target_only"] for r in results]
-
-
-def table(results: list[SeedResult], titles: dict[str, str]) -> str:
-    """Return the comparison as text: a line per seed, then mean and standard deviation."""
-    heads = ["seed", *titles.values(), "gain", "glyphs among neighbours"]
-    rows = [
-        [str(r.seed)]
-        + [_percent(r.accuracy[way]) for way in titles]
-        + [f"{100 * gain:+.1f}", _percent(r.glyph_share)]
-        for r, gain in zip(results, gains(results))
+def comparison(results: list[SeedResult]) -> str:
+    """Return as text: target only, joint with random images if there, joint in rounds, the gain."""
+    alone = [r.others["target_only"] for r in results]
+    first, last = [r.rounds[0] for r in results], [r.rounds[-1] for r in results]
+    columns = [_Column("target only", alone)]
+    if "random_joint" in results[0].others:
+        drawn = [r.others["random_joint"] for r in results]
+        columns.append(_Column("joint, random source", drawn))
+    columns += [
+        _Column("selective joint, round 1", first),
+        _Column("after the rounds", last),
+        _difference("gain", last, alone),
+        _Column("glyphs among neighbours", [r.glyph_share for r in results]),
     ]
+    return _table(results, columns)
+
+
+def what_rounds_add(results: list[SeedResult]) -> str:
+    """Return as text each round's accuracy, and beside it that of training without hard samples.
+
+    Where no neighbourhood grew any more, training did not go on: the last round stands for later
+    ones.
+    """
+    columns = [_Column("round 1", [r.rounds[0] for r in results])]
+    numbers = range(2, 2 + sum(name.startswith("unhardened_") for name in results[0].others))
+    for number in numbers:
+        hard = [r.rounds[min(number, len(r.rounds)) - 1] for r in results]
+        same = [r.others[f"unhardened_{number}"] for r in results]
+        columns += [_Column(f"round {number}", hard), _Column("without hard samples", same)]
+        columns.append(_difference("difference", hard, same))
+    return _table(results, columns)
+
+
+def _difference(head: str, values: list[float], others: list[float]) -> _Column:
+    return _Column(head, [a - b for a, b in zip(values, others)], is_difference=True)
+
+
+def _table(results: list[SeedResult], columns: list[_Column]) -> str:
+    """Return a line per seed, then, of several, mean and standard deviation (of the sample)."""
+    rows = [["seed", *(column.head for column in columns)]]
+    for place, result in enumerate(results):
+        rows.append([str(result.seed), *(c.shown(c.values[place]) for c in columns)])
     if len(results) > 1:
-        accuracies = [_spread([r.accuracy[way] for r in results]) for way in titles]
-        gain, share = _spread(gains(results)), _spread([r.glyph_share for r in results])
-        means = [_percent(spread["mean"]) for spread in accuracies]
-        rows.append(["mean", *means, f"{100 * gain['mean']:+.1f}", _percent(share["mean"])])
-        spreads = [*accuracies, gain, share]
-        rows.append(["sd", *(f"{100 * spread['deviation']:.1f}" for spread in spreads)])
-    widths = [max(map(len, column)) for column in zip(heads, *rows)]
-    lines = ["  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in [heads, *rows]]
-    return "\n".join(lines)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    """Return mean and standard deviation (of the sample; 0 for a single value)."""
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return {"mean": statistics.fmean(values), "deviation": deviation}
+        rows.append(["mean", *(c.shown(statistics.fmean(c.values)) for c in columns)])
+        deviations = (f"{100 * statistics.stdev(c.values):.1f}" for c in columns)
+        rows.append(["sd", *deviations])
+    widths = [max(map(len, cells)) for cells in zip(*rows)]
+    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths)) for row in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sjft_tools.nets.comparison import Comparison, comparison_files
-from sjft_tools.nets.joint import Task
+from sjft_tools.nets.joint import DataPaths, Task
 from sjft_tools.nets.preact_resnet import PreactResNet, Stem, trunk
 
 # A run of 2,000 iterations is too short for BatchNorm's usual average over 1,000: half-trained
@@ -30,6 +30,12 @@ TASK = Task(
     train_resize={"resize": 36},
     test_resize={"resize": 36},
     mirror=False,
+    paths=DataPaths(
+        target="build/demo/run/target_train_lmdb",
+        target_test="build/demo/run/target_test_lmdb",
+        source="build/demo/run/source_lmdb",
+        neighbours="build/demo/run/neighbors_lmdb",
+    ),
 )
 
 
