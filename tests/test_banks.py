@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import subprocess
 import sys
@@ -14,13 +13,13 @@ import numpy as np
 import pytest
 
 from conftest import draw_image
+from gpus import require_caffe_on_a_gpu
 from sjft.errors import InputError
 from sjft.images import decode_image
 from sjft_tools.banks import make_bank
 from sjft_tools.banks.alexnet_weights import SHAPES, checksum, read_weights
 from sjft_tools.banks.bank import Bank, warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
-from sjft_tools.caffe_process import run_process
 from sjft_tools.pycaffe import import_caffe
 
 
@@ -61,17 +60,10 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
 
 
-@functools.cache
-def caffe_has_a_gpu() -> bool:
-    """Whether Caffe can use a GPU here, which it ends the process for if not."""
-    probe = "import caffe; caffe.set_mode_gpu(); caffe.set_device(0)"
-    return run_process([sys.executable, "-c", probe])[0] == 0
-
-
 def require(backend: str) -> None:
     """Skip a test of a backend that this machine does not have."""
-    if backend == "caffe-gpu" and not caffe_has_a_gpu():
-        pytest.skip("needs a GPU and a Caffe built with CUDA")
+    if backend == "caffe-gpu":
+        require_caffe_on_a_gpu()
     if backend in ("torch", "cuda"):
         torch = pytest.importorskip("torch")
         if backend == "cuda" and not torch.cuda.is_available():

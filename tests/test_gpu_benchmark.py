@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import REPO
-from sjft_tools.caffe_process import reason, run_process
+from gpus import require_caffe_on_a_gpu, why_no_gpu
 
 pytest.importorskip("torch")
 pytest.importorskip("numba")
@@ -279,18 +278,9 @@ def test_a_reference_tells_nets_apart(tmp_path: Path) -> None:
         summary.errors(notes[2], noted)
 
 
-@functools.cache
-def why_no_gpu() -> str:
-    """Why Caffe cannot use a GPU here, "" if it can."""
-    probe = "import caffe; caffe.set_mode_gpu(); caffe.set_device(0)"
-    status, output = run_process([sys.executable, "-c", probe])
-    return reason(status, output) if status else ""
-
-
 @pytest.mark.parametrize("part", [name for name in gpu.PARTS if name not in ("training", "times")])
 def test_a_part_on_a_gpu(part: str, tmp_path: Path) -> None:
-    if why_no_gpu():
-        pytest.skip("needs a GPU and a Caffe built with CUDA")
+    require_caffe_on_a_gpu()
     pythons = {name: [sys.executable] for name in ("caffe", "torch")}
     settings = {"out": str(tmp_path), "gpu": 0, "caffe": ["caffe"], "reference": None}
     settings = {**settings, "make_reference": False, **REHEARSAL[part]}
