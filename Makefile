@@ -1,13 +1,15 @@
 # Everything from a fresh clone to the tests; `make` lists the targets.
 #
 #   CAFFE_ROOT=/some/caffe  a Caffe you already have, instead of the one built here
+#   CUDA=1                  for NVIDIA GPUs; CUDA_ARCH="80 90" names other GPUs than those present
+#   SLIM=1                  without OpenCV, HDF5 and LevelDB
 #   PYTHON=/path/python3    the Python that that Caffe is linked to   (/usr/bin/python3)
 #   SJFT_CACHE=DIR          where the built Caffe is kept             (~/.cache/sjft)
 
 SHELL := /bin/bash
 ENV := . ./env.sh &&
 
-.PHONY: help caffe venv dev demo test lint unit prototxt clean
+.PHONY: help caffe venv dev demo bundle test lint unit prototxt clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,13 +27,22 @@ caffe: venv  ## get and build Caffe and the Python packages; checks a CAFFE_ROOT
 ifndef CAFFE_ROOT
 	@tools/caffe/build.sh
 endif
+ifneq ($(CUDA),1)
 	@$(ENV) sjft check
+else
+	@$(ENV) if nvidia-smi --list-gpus >/dev/null 2>&1; then sjft check --gpu 0; else sjft check && \
+	    echo "make caffe: no GPU is present: the build is complete, and nothing was computed on one"; fi
+endif
 
 dev: caffe
 	@tools/caffe/venv.sh caffe demo dev
 
 demo: caffe  ## the whole job on embedded data: pictures and figures in build/demo/
 	@$(ENV) sjft demo
+
+bundle: caffe  ## pack Caffe, Python and sjft for a machine without network: build/sjft-bundle.tar.xz
+	@tools/caffe/packages.sh patchelf
+	$(ENV) sjft bundle build/sjft-bundle.tar.xz --force
 
 test: lint unit  ## format, lint, types and all tests, against the real Caffe
 

@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Usage: build.sh
+# Usage: [SLIM=1] [CUDA=1] build.sh
 # Builds Caffe for $PYTHON into the cache folder, unless it is there, and notes its place in
 # build/caffe-root for env.sh. The folder's name holds a hash of all that goes into the build; it appears
 # only when complete, and of several builds at once one builds while the others wait.
+#
+#   SLIM=1   without OpenCV, HDF5 and LevelDB
+#   CUDA=1   with CUDA, cuDNN and NCCL; cuda.sh reads CUDA_HOME and CUDA_ARCH
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
+. "$TOOLS_CAFFE/cuda.sh"
 
 # All that decides what the build gives: sources, patches, options, the system's libraries, Python.
 ingredients() {
@@ -12,7 +16,15 @@ ingredients() {
     (. /etc/os-release && echo "system $ID ${VERSION_ID:-}")
     dpkg --print-architecture
     "$PYTHON" -c 'import sys; print(sys.executable, sys.version_info[:2])'
-    (cd "$TOOLS_CAFFE" && LC_ALL=C && sha256sum CMakeLists.txt patches/* include/*/*/*)
+    (cd "$TOOLS_CAFFE" && LC_ALL=C && sha256sum CMakeLists.txt patches/*.patch include/opencv2/*/*)
+    [ "$SLIM" = 0 ] || echo slim
+    [ "$CUDA" = 0 ] || cuda_ingredients
+}
+
+cuda_ingredients() {
+    "$NVCC" --version
+    echo "$NVCC $CUDA_ARCHITECTURES $CUDA_INCLUDES $CUDA_LIBRARIES"
+    (cd "$TOOLS_CAFFE" && LC_ALL=C && sha256sum patches/cuda/*.patch include/cuda/*)
 }
 
 # One compiler takes up to 1 GiB here: as many at once as cores and free memory allow.
@@ -46,16 +58,23 @@ show_steps() {
 }
 
 build() {
-    local work=$1
+    local work=$1 options=() changes=("$TOOLS_CAFFE"/patches/*.patch)
+    [ "$SLIM" = 0 ] || options+=(-DSLIM=ON)
+    if [ "$CUDA" = 1 ]; then
+        changes+=("$TOOLS_CAFFE"/patches/cuda/*.patch)
+        options+=(-DCUDA=ON "-DCMAKE_CUDA_COMPILER=$NVCC" "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES"
+            "-DCUDA_INCLUDES=$CUDA_INCLUDES" "-DCUDA_LIBRARIES=$CUDA_LIBRARIES")
+    fi
     "$TOOLS_CAFFE/fetch.sh" "$work" 2>&1 | tee -a "$LOG" | grep '^fetch.sh: fetching' ||
         failed fetch.sh
-    for change in "$TOOLS_CAFFE"/patches/*.patch; do
+    for change in "${changes[@]}"; do
         logged patch --directory "$work/source" --strip 1 --input "$change"
     done
     local numpy
     numpy=$("$VENV/bin/python" -c 'import numpy; print(numpy.get_include())')
     logged cmake -G Ninja -S "$TOOLS_CAFFE" -B "$work/build" "-DCAFFE_SOURCE=$work/source" \
-        "-DPYTHON=$PYTHON" "-DNUMPY_INCLUDE=$numpy" "-DCMAKE_INSTALL_PREFIX=$work/caffe"
+        "-DPYTHON=$PYTHON" "-DNUMPY_INCLUDE=$numpy" "-DCMAKE_INSTALL_PREFIX=$work/caffe" \
+        "${options[@]}"
     say "compiling Caffe, $(jobs) files at once"
     ninja -C "$work/build" -j "$(jobs)" 2>&1 | show_steps || failed ninja
     logged cmake --install "$work/build" --strip
@@ -63,8 +82,13 @@ build() {
     logged env PYTHONPATH="$work/caffe/python" "$VENV/bin/python" -c 'import caffe'
 }
 
+mkdir -p "$CACHE"
+if [ "$CUDA" = 1 ]; then
+    find_cuda
+    say "CUDA $NVCC_VERSION of $NVCC for ${CUDA_ARCHITECTURES//;/ }"
+fi
 ROOT=$CACHE/caffe-$(ingredients | sha256sum | cut -c 1-16)
-mkdir -p "$CACHE" "$CHECKOUT/build"
+mkdir -p "$CHECKOUT/build"
 if [ ! -d "$ROOT" ]; then
     LOG=$ROOT.log
     exec 9>"$ROOT.lock"

@@ -34,3 +34,9 @@ die() {
     echo "$(basename "$0"): error: $*" >&2
     exit 1
 }
+
+# CUDA and SLIM, the two choices of a build: 1, or 0 when they are unset or empty.
+for switch in CUDA SLIM; do
+    printf -v "$switch" '%s' "${!switch:-0}"
+    [[ ${!switch} =~ ^[01]$ ]] || die "$switch='${!switch}': expected $switch=1, or nothing"
+done

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: packages.sh [PACKAGE...]
 # Installs those Debian packages that are missing of the ones named, or else of packages.txt. Without the
-# right to install, it names them and the command that installs them, and exits 1.
+# right to install, it names them and the command that installs them, and exits 1. packages-full.txt is read
+# too, unless SLIM=1.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -24,7 +25,9 @@ install() {
 
 command -v dpkg-query >/dev/null ||
     die "this is no Debian system; build Caffe by its own manual and name its folder in CAFFE_ROOT"
-[ $# -gt 0 ] || set -- $(sed 's/#.*//' "$TOOLS_CAFFE/packages.txt")
+LISTS=("$TOOLS_CAFFE/packages.txt")
+[ "$SLIM" = 1 ] || LISTS+=("$TOOLS_CAFFE/packages-full.txt")
+[ $# -gt 0 ] || set -- $(sed 's/#.*//' "${LISTS[@]}")
 mapfile -t MISSING < <(missing_packages "$@")
 [ ${#MISSING[@]} -gt 0 ] || exit 0
 

@@ -1,0 +1,133 @@
+# find_cuda: finds what a build with CUDA takes, and brings from PyPI what the system lacks; sourced by
+# build.sh. Sets NVCC; NVCC_VERSION, such as 13.0; TOOLKIT, its folder; CUDA_ARCHITECTURES, CUDA_INCLUDES
+# and CUDA_LIBRARIES, lists for CMakeLists.txt.
+#
+#   CUDA_HOME=DIR       a toolkit; else the nvcc on PATH, /usr/local/cuda, the newest /usr/local/cuda-*
+#   CUDA_ARCH="80 90"   compute capabilities; else those of the GPUs present, else DEFAULT_ARCH
+
+# Turing to Hopper; newer GPUs compile the last one's PTX when a program starts.
+DEFAULT_ARCH="75 80 86 90"
+# What PyPI gives where the system has no nvcc: the first CUDA whose wheels lie in one folder.
+PYPI_CUDA=13.0
+# PyTorch's for CUDA 13, so that a bundle meets no older ones there.
+CUDNN_VERSION=9.19
+NCCL_VERSION=2.28
+
+# The libraries that Caffe calls: name, header.
+CUDA_PARTS=(cublas:cublas_v2.h curand:curand.h cudnn:cudnn.h nccl:nccl.h)
+
+find_nvcc() {
+    local found
+    if [ -n "${CUDA_HOME:-}" ]; then
+        NVCC=$CUDA_HOME/bin/nvcc
+        [ -x "$NVCC" ] || die "CUDA_HOME='$CUDA_HOME' holds no bin/nvcc; name the folder of a CUDA toolkit"
+        return
+    fi
+    for found in "$(command -v nvcc)" /usr/local/cuda/bin/nvcc \
+        $(printf '%s\n' /usr/local/cuda-*/bin/nvcc | sort -Vr); do
+        NVCC=$found
+        [ ! -x "$NVCC" ] || return 0
+    done
+    from_pypi "nvcc" "cuda-toolkit[nvcc,crt,nvvm,cudart,cccl]==$PYPI_CUDA.*" ||
+        die "there is no nvcc on PATH or in /usr/local/cuda*, and PyPI gave none; install a CUDA toolkit" \
+            "and name its folder: CUDA_HOME=DIR"
+    NVCC=$PYPI_FOLDER/nvidia/cu13/bin/nvcc
+    # Where nvcc and CMake look for libraries.
+    ln -sfn lib "$PYPI_FOLDER/nvidia/cu13/lib64"
+}
+
+# from_pypi WHAT REQUIREMENT...: sets PYPI_FOLDER to a folder of the cache that holds these packages, once
+# for all builds; status 1 if they cannot be had.
+from_pypi() {
+    local what=$1 work
+    shift
+    PYPI_FOLDER=$CACHE/cuda-$(printf '%s\n' "$@" | sha256sum | cut -c 1-16)
+    [ ! -d "$PYPI_FOLDER" ] || return 0
+    say "fetching $what from PyPI"
+    work=$(mktemp -d "$PYPI_FOLDER.tmp.XXXXXX")
+    if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --target "$work" "$@" \
+        >"$PYPI_FOLDER.log" 2>&1; then
+        rm -rf "$work"
+        return 1
+    fi
+    chmod 755 "$work"
+    # Two builds at once fetch twice; the second finds the first one's folder.
+    mv -T "$work" "$PYPI_FOLDER" 2>/dev/null || rm -rf "$work"
+}
+
+# Sets CUDA_ARCHITECTURES: machine code for each, and PTX of the last for GPUs to come.
+find_architectures() {
+    local arch known list=()
+    known=$("$NVCC" --list-gpu-arch | sed 's/compute_//' | sort -n | tr '\n' ' ')
+    if [ -n "${CUDA_ARCH:-}" ]; then
+        list=(${CUDA_ARCH//[,;]/ })
+    else
+        mapfile -t list < <(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -Vu)
+        # A driver that is not running prints a sentence.
+        [[ "${list[*]}" =~ ^[0-9.\ ]+$ ]] || list=($DEFAULT_ARCH)
+    fi
+    for arch in "${!list[@]}"; do
+        list[arch]=${list[arch]/./}
+        [[ " $known" == *" ${list[arch]} "* ]] ||
+            die "nvcc $NVCC_VERSION cannot compile for compute capability '${list[arch]}'; it can for: ${known% }"
+    done
+    CUDA_ARCHITECTURES=$(printf '%s\n' "${list[@]}" | sort -nu | sed '$!s/$/-real/' | paste -sd ';')
+}
+
+# locate_part NAME HEADER FOLDER...: adds the part to the lists; status 1 if no folder's include/ has the
+# header or no folder's lib the library.
+locate_part() {
+    local name=$1 header=$2 folder include='' library=''
+    shift 2
+    for folder in "$@"; do
+        [ -n "$include" ] || [ ! -e "$folder/include/$header" ] || include=$folder/include
+        [ -n "$library" ] || library=$(ls -d "$folder"/{lib64,lib}{,/"$MULTIARCH"}/lib"$name".so{,.[0-9]*} \
+            2>/dev/null | head -n 1)
+    done
+    [ -n "$include" ] && [ -n "$library" ] || return 1
+    [[ ";$CUDA_INCLUDES;" == *";$include;"* ]] || CUDA_INCLUDES+=${CUDA_INCLUDES:+;}$include
+    CUDA_LIBRARIES+=${CUDA_LIBRARIES:+;}$library
+}
+
+# Sets CUDA_INCLUDES and CUDA_LIBRARIES, from the toolkit, the system, PyPI.
+find_libraries() {
+    local part missing=() wanted=() major=${NVCC_VERSION%.*}
+    MULTIARCH=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
+    CUDA_INCLUDES='' CUDA_LIBRARIES=''
+    for part in "${CUDA_PARTS[@]}"; do
+        locate_part "${part%:*}" "${part#*:}" "$TOOLKIT" /usr /usr/local || missing+=("$part")
+    done
+    for part in "${missing[@]}"; do
+        case $part in
+        cublas:* | curand:*) wanted+=("cuda-toolkit[${part%:*}]==$NVCC_VERSION.*") ;;
+        cudnn:*) wanted+=("nvidia-cudnn-cu$major==$CUDNN_VERSION.*") ;;
+        nccl:*) wanted+=("nvidia-nccl-cu$major==$NCCL_VERSION.*") ;;
+        esac
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        if from_pypi "${missing[*]%:*}" "${wanted[@]}"; then
+            for part in "${missing[@]}"; do
+                locate_part "${part%:*}" "${part#*:}" "$PYPI_FOLDER"/nvidia/* ||
+                    die "PyPI's ${part%:*} for CUDA $NVCC_VERSION holds no ${part#*:} or no library"
+            done
+        elif [ "${missing[*]}" = nccl:nccl.h ]; then
+            say "there is no NCCL, here or on PyPI: one GPU at a time"
+        else
+            die "these libraries for CUDA $NVCC_VERSION are missing, and PyPI did not give them: ${missing[*]%:*};" \
+                "install them beside $NVCC or in /usr (pip's message is in $PYPI_FOLDER.log)"
+        fi
+    fi
+    [ ! -d "$TOOLKIT/include/cccl" ] || CUDA_INCLUDES+=";$TOOLKIT/include/cccl"
+}
+
+find_cuda() {
+    find_nvcc
+    NVCC_VERSION=$("$NVCC" --version | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p')
+    # The nvcc on PATH may be a script that calls another; its own settings name its folder.
+    TOOLKIT=$("$NVCC" --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
+    [ -n "$NVCC_VERSION" ] && [ -d "$TOOLKIT" ] || die "'$NVCC' does not work; try it with --version"
+    TOOLKIT=$(cd "$TOOLKIT" && pwd)
+    [ ! -x "$TOOLKIT/bin/nvcc" ] || NVCC=$TOOLKIT/bin/nvcc
+    find_architectures
+    find_libraries
+}
