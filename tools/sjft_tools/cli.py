@@ -39,6 +39,7 @@ COMMANDS = {
     "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
     "run": "run an experiment from images to report, in rounds",
     "report": "the report of a finished 'sjft run', once more",
+    "bundle": "pack Caffe, Python and sjft for a machine without network",
     "demo": "run the whole method on embedded data",
 }
 

@@ -1,0 +1,1 @@
+"""`sjft bundle`: Caffe, Python and sjft in one folder, for a machine without network."""

@@ -1,0 +1,64 @@
+"""``./run check`` of a bundle: what it finds on the machine where it lies, and what is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import sys
+from pathlib import Path
+
+from sjft_tools.bundling.stage import CUDA_LIST
+from sjft_tools.checks.environment import check_environment
+from sjft_tools.checks.gpu import check_gpu
+from sjft_tools.checks.report import CheckFailed, Report
+
+
+def main() -> int:
+    """Make all checks; return the exit status, 1 if any failed."""
+    report = Report()
+    bundle = Path(os.environ["SJFT_BUNDLE"])
+    report.ok(
+        "bundle", f"{bundle}, Python {sys.version.split()[0]}, {os.confstr('CS_GNU_LIBC_VERSION')}"
+    )
+    report.check("OpenCV", opencv, "")
+    names = (bundle / CUDA_LIST).read_text(encoding="utf-8").split()
+    for name in names:
+        report.check(name, functools.partial(loaded_from, name), "")
+    if report.failures:
+        report.skip("Caffe", "needs the above")
+        return 1
+    check_environment(report)
+    if names and not report.failures:
+        check_gpu(report, 0)
+    return 1 if report.failures else 0
+
+
+def opencv() -> tuple[None, str]:
+    """OpenCV can be imported."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise CheckFailed(
+            f"it cannot be imported ({error})",
+            "name the Python that has the package opencv-python-headless: HOST_PYTHON=PYTHON",
+        ) from None
+    return None, f"{cv2.__version__}, {cv2.__file__}"
+
+
+def loaded_from(name: str) -> tuple[None, str]:
+    """The library `name` can be loaded; the detail is the file that was found."""
+    try:
+        ctypes.CDLL(name)
+    except OSError as error:
+        raise CheckFailed(
+            f"it cannot be loaded ({error})",
+            "name its folder, CUDA_LIBS=DIR:DIR, or the Python whose PyTorch brought it, "
+            "HOST_PYTHON=PYTHON",
+        ) from None
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    return None, next(line.split(None, 5)[5] for line in maps.splitlines() if f"/{name}" in line)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
