@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,8 @@ def test_check_names_what_differs(tmp_path):
         "nets is not as generated (sjft_solver.prototxt differs, demo/deploy.prototxt is missing, "
         "demo/old.prototxt is not generated): run sjft prototxt --force" in message
     )
+    message = run_sjft("prototxt", "--out-dir", "none", "--check", status=2, cwd=tmp_path)
+    assert re.search(r"none is not as generated \(.* is missing and \d+ more\): run sjft", message)
 
 
 def test_changed_files_are_replaced_only_with_force(tmp_path):

@@ -113,6 +113,9 @@ def own_target_set(options: dict[str, Any], folder: str) -> TargetSet:
     )
 
 
+_NAMED = 10  # files that differ
+
+
 def check(folder: Path, files: dict[str, str]) -> None:
     """Raise InputError unless `folder` holds exactly `files`, as far as .prototxt files go."""
     states = {name: state(folder / name, text) for name, text in files.items()}
@@ -120,7 +123,8 @@ def check(folder: Path, files: dict[str, str]) -> None:
     there = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.prototxt"))
     wrong += [f"{name} is not generated" for name in there if name not in files]
     if wrong:
+        more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise InputError(
-            f"{folder} is not as generated ({', '.join(wrong)}): run sjft prototxt --force, "
-            "and change nets in sjft_tools.nets only"
+            f"{folder} is not as generated ({', '.join(wrong[:_NAMED])}{more}): run sjft prototxt "
+            "--force, and change nets in sjft_tools.nets only"
         )
