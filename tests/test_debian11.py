@@ -32,9 +32,10 @@ CANNOT = 77  # exit status where the machine gives no right to do it
 #: What is about the offline commands, not about what Caffe loads: a word stands for all test files
 #: whose names begin with it. Every other one runs inside Debian 11, new ones included.
 OFFLINE = {
-    *("adapt", "atomic", "banks", "bins", "caffe_install", "check", "cli", "convert", "debian11"),
-    *("demo", "describe", "distance", "evaluate", "exact", "exclusion", "experiment_steps"),
-    *("experiments", "formats", "fuse", "gallery", "gpu", "graft", "harden", "index", "leaks"),
+    *("adapt", "atomic", "banks", "bins", "bundle", "caffe_install", "check", "cli", "convert"),
+    *("cuda_build", "debian11", "demo", "describe", "distance", "evaluate", "exact", "exclusion"),
+    *("experiment_steps", "experiments", "formats", "fuse", "gallery", "gpu", "graft", "harden"),
+    *("index", "leaks"),
     *("limits", "matching", "migration", "models", "multi_crop", "neighbours", "nets", "netscope"),
     *("only_skip", "overlap", "plot", "prototxt", "random_neighbours", "retrieval", "retrieve"),
     *("report", "run", "view"),
