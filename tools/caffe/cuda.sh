@@ -32,8 +32,9 @@ find_nvcc() {
         die "there is no nvcc on PATH or in /usr/local/cuda*, and PyPI gave none; install a CUDA toolkit" \
             "and name its folder: CUDA_HOME=DIR"
     NVCC=$PYPI_FOLDER/nvidia/cu13/bin/nvcc
-    # Where nvcc and CMake look for libraries.
+    # The names by which nvcc and CMake look for libraries.
     ln -sfn lib "$PYPI_FOLDER/nvidia/cu13/lib64"
+    ln -sf libcudart.so.13 "$PYPI_FOLDER/nvidia/cu13/lib/libcudart.so"
 }
 
 # from_pypi WHAT REQUIREMENT...: sets PYPI_FOLDER to a folder of the cache that holds these packages, once
