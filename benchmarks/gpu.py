@@ -255,7 +255,7 @@ def _arguments() -> argparse.Namespace:
         "--make-reference",
         type=Path,
         metavar="FILE",
-        help="only run the joint net on the CPU and note what it computes, 1 or 2 MB; that "
+        help="only run the joint net on the CPU and note what it computes, less than 1 MB; that "
         "part takes 14 GB of memory",
     )
     parser.add_argument(
