@@ -4,10 +4,10 @@
                                   [--lmdbs TARGET SOURCE BINS.npz WEIGHTS]
 
 As many sources as ImageNet has, K = 5,000: the sources are a few thousand descriptors, drawn or of
-real images, over and over. Limits come from a sample as in 'sjft retrieve'; sjft's rate includes
-the time for them, shared among all sources, and all else that matching a block of sources takes.
-The ways take turns in random order. A float64 brute force checks sjft's candidates of a few
-targets.
+real images, mixed at random, over and over. Limits come from a sample as in 'sjft retrieve';
+sjft's rate includes the time for them, shared among all sources, and all else that matching a
+block of sources takes. The ways take turns in random order, each ratio is that of medians. A
+float64 brute force checks sjft's candidates of a few targets.
 """
 
 from __future__ import annotations
@@ -43,16 +43,21 @@ DIRECT, PRODUCT, FAISS, OURS = "direct", "float32 product alone", "faiss", "sjft
 
 
 def real(paths: list[str], targets: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the descriptors of the first images of two LMDBs."""
+    """Return descriptors of images all over two LMDBs; those of sources in random order."""
     bins = load_bins(paths[2])
     bank = make_bank(bins.info.bank, paths[3], bins.info.resize, bins.info.resolution)
     describer = Describer(bank, Histogrammer(bins))
     made = []
     for path, most in ((paths[0], targets), (paths[1], POOL)):
         lmdb = ImageLmdb(path, "image")
-        positions = range(min(most, lmdb.count))
+        positions = positions_of(lmdb.count, most)
         made.append(np.concatenate([s.counts for s in describer.stream(lmdb, positions, path)]))
-    return made[0], made[1]
+    return made[0], np.random.default_rng(2).permutation(made[1])
+
+
+def positions_of(count: int, most: int) -> np.ndarray:
+    """Return positions of images all over an LMDB of `count`, at most `most`: ascending int64."""
+    return np.sort(np.random.default_rng(1).permutation(count)[:most])
 
 
 def names() -> list[str]:

@@ -2,13 +2,19 @@
 
     python benchmarks/retrieval_scale.py [--sizes 10000 20000 40000 80000] [--rounds 3]
 
-The images are tiny and the bank is Gabor's at 8 x 8 pixels, so that the machinery around the bank
-weighs as much as it can. Every round runs all sizes in a random order, in processes of their own.
+The images are JPEGs of 64 x 64 and the bank is Gabor's at that size: cheap, so that the machinery
+around the bank weighs much. After a run that does not count, every round runs all sizes in a random
+order, in processes of their own (some ten minutes on two idle cores).
+
 Memory is what a process has for itself (RssAnon): pages of the LMDB, which the system takes back
-when it needs them, do not count. Time is that of the shards, as their stats have it, but for the
-first of a run, in which libraries warm up. "core ms/image more" is what a run's cores spent on each
-image beyond those of the smallest source, its start included in neither. Figures are medians over
-the rounds.
+when it needs them, do not count. A run's seconds are parted into its start and its stream. The
+stream is the shards, as their stats have it, but for the first: libraries warm up in it. The rest
+is the start: the process, its libraries, the targets, the sample for the limits, the first shard
+beyond its share. "cores" is what the run's cores spent on an image of the whole run, start
+included. K is the same for all sizes, so that a smaller source has more candidates per image.
+
+Figures are medians over the rounds; a ratio is the median of the rounds' ratios to their smallest
+source, which leaves out what changes from round to round.
 """
 
 from __future__ import annotations
@@ -35,16 +41,18 @@ from sjft_tools.overlap import cores
 
 TARGETS = 64
 K = 200
-BANK = ("--bank", "gabor", "--bins", "20", "--resize", "8")
+SIDE = 64
+BANK = ("--bank", "gabor", "--bins", "20", "--resize", str(SIDE))
 MIB = 1 << 20
 _POLL_S = 0.01
 
 
 def draw(seed: int) -> bytes:
-    """Return a Datum record of a 16 x 16 PNG that differs for every seed."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
-    image = cv2.resize(coarse, (16, 16), interpolation=cv2.INTER_CUBIC)
-    return encoded_datum(cv2.imencode(".png", image)[1].tobytes(), 0, 16, 16)
+    """Return a Datum record of a JPEG that differs for every seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+    image = cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return encoded_datum(cv2.imencode(".jpg", image)[1].tobytes(), 0, SIDE, SIDE)
 
 
 def write_images(folder: Path, sizes: list[int]) -> None:
@@ -103,36 +111,54 @@ def measure(folder: Path, size: int, shard_size: int) -> dict[str, float]:
     warm = shards[1:]
     merge_seconds, _, merge_peak = run(folder, "merge", "out", "--work", "work")
     shutil.rmtree(folder / "out")
+    stream_ms = 1000 * sum(s["seconds"] for s in warm) / sum(s["images"] for s in warm)
     return {
         "seconds": seconds,
-        "core_seconds": core_seconds,
-        "ms_per_image": 1000 * sum(s["seconds"] for s in warm) / sum(s["images"] for s in warm),
-        "candidates": sum(shard["candidates"] for shard in shards),
+        "start_seconds": seconds - stream_ms * size / 1000,
+        "stream_ms_per_image": stream_ms,
+        "ms_per_image": 1000 * seconds / size,
+        "core_ms_per_image": 1000 * core_seconds / size,
+        "candidates_per_image": sum(shard["candidates"] for shard in shards) / size,
         "peak_bytes": peak,
         "merge_seconds": merge_seconds,
         "merge_peak_bytes": merge_peak,
     }
 
 
+#: The table: heading, key, divisor, format; and whether the ratio to the smallest source follows.
+COLUMNS = (
+    ("seconds", "seconds", 1, "9.1f", False),
+    ("start s", "start_seconds", 1, "8.1f", False),
+    ("stream ms/image", "stream_ms_per_image", 1, "16.3f", True),
+    ("all ms/image", "ms_per_image", 1, "13.3f", True),
+    ("cores ms/image", "core_ms_per_image", 1, "15.3f", True),
+    ("candidates/image", "candidates_per_image", 1, "17.2f", False),
+    ("MiB", "peak_bytes", MIB, "8.1f", True),
+    ("merge MiB", "merge_peak_bytes", MIB, "10.1f", False),
+)
+
+
 def report(found: dict[int, list[dict[str, float]]]) -> list[dict[str, float]]:
     """Print the table; return its rows."""
     rows = []
-    print(
-        f"{'sources':>8} {'ms/image':>9} {'ratio':>6} {'core ms/image more':>19} {'MiB':>7} "
-        f"{'ratio':>6} {'merge MiB':>10}"
-    )
+    heads = [
+        head.rjust(int(form.split(".")[0])) + ("  ratio" if ratio else "")
+        for head, _, _, form, ratio in COLUMNS
+    ]
+    print(f"{'sources':>8}" + "".join(heads))
+    first = next(iter(found.values()))
     for size, runs in found.items():
-        middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-        per_image = middle["ms_per_image"]
-        rows.append({"sources": size, **middle})
-        first = rows[0]
-        more = size - first["sources"]
-        core_ms = 1000 * (middle["core_seconds"] - first["core_seconds"]) / more if more else 0.0
-        print(
-            f"{size:8} {per_image:9.3f} {per_image / first['ms_per_image']:6.3f} {core_ms:19.3f} "
-            f"{middle['peak_bytes'] / MIB:7.1f} {middle['peak_bytes'] / first['peak_bytes']:6.3f} "
-            f"{middle['merge_peak_bytes'] / MIB:10.1f}"
-        )
+        row: dict[str, float] = {"sources": size}
+        line = f"{size:8}"
+        for _, key, divisor, form, ratio in COLUMNS:
+            row[key] = statistics.median(run[key] for run in runs)
+            line += f"{row[key] / divisor:{form}}"
+            if ratio:
+                ratios = [run[key] / small[key] for run, small in zip(runs, first)]
+                row[f"{key}_ratio"] = statistics.median(ratios)
+                line += f"{row[f'{key}_ratio']:7.3f}"
+        rows.append(row)
+        print(line)
     return rows
 
 
@@ -143,11 +169,13 @@ def main() -> None:
     parser.add_argument("--shard-size", type=int, default=2500)
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/retrieval_scale.json"))
     args = parser.parse_args()
+    args.sizes.sort()
     found: dict[int, list[dict[str, float]]] = {size: [] for size in args.sizes}
     with tempfile.TemporaryDirectory(prefix="sjft_scale_") as name:
         folder = Path(name)
         write_images(folder, args.sizes)
         run(folder, "fit-bins", "target", "bins.npz", *BANK)
+        measure(folder, min(args.sizes), args.shard_size)
         turns = [
             size for _ in range(args.rounds) for size in random.sample(args.sizes, len(args.sizes))
         ]

@@ -30,7 +30,8 @@ def memory_text(inputs: Inputs, plan: Plan) -> str:
         "this process so far": _own_bytes(),
         f"the filter bank in {cores()} threads": _MAPS * responses * cores(),
         "the targets' descriptors": plan.targets * counts,
-        "their operands": plan.targets * operand,
+        # those of merged bins too, and counts cut to a byte
+        "their operands": plan.targets * 10 * dimensions,
         f"a block of {SOURCE_BLOCK} sources": SOURCE_BLOCK * (2 * counts + operand),
         # while they are sorted; the shards hold no more between them than a merge does
         "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * min(plan.k, plan.shard_size),
