@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ _CHUNK = 16
 _AHEAD = 2
 #: With fewer images than this, starting workers takes longer than they save.
 _WORTH_WORKERS = 200
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Prepared(NamedTuple):
@@ -144,9 +147,22 @@ def _serve(pipe: Connection, storage: Storage, parent: int) -> None:
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let workers that start in this block leave signals to this process: they inherit the mask."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+    """Let a worker that starts in this block leave signals to this process: it inherits the mask.
+
+    The mask is that of one thread, and this process has others: a signal that comes meanwhile is
+    put off until the worker has all that it needs to start, or it would die in its own words.
+    """
+    resource_tracker.ensure_running()  # by start() otherwise, which would unblock the signals
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, frame: came.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
