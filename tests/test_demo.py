@@ -145,6 +145,7 @@ def test_what_is_done_is_not_done_again(finished: tuple[Path, str]) -> None:
 
 
 def test_refuses_a_folder_that_holds_other_files(tmp_path: Path) -> None:
+    prepared(tmp_path)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("precious")
     for force in ([], ["--force"]):
