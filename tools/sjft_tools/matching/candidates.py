@@ -7,6 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sjft_tools.threads import in_parts
+
+_TARGETS_AT_ONCE = 16
+
 
 class Candidates(NamedTuple):
     """Pairs of a target and a source that may be among the target's K nearest."""
@@ -30,11 +34,23 @@ def join(parts: Iterable[Candidates]) -> Candidates:
 def nearest(candidates: Candidates, k: int) -> Candidates:
     """Return each target's `k` nearest, or as many as it has, by (target, distance, source)."""
     targets, sources, distances = candidates
-    order = np.lexsort((sources, distances, targets))
-    sorted_targets = targets[order]
-    first = np.searchsorted(sorted_targets, sorted_targets, side="left")
-    order = order[np.arange(len(order)) - first < k]
+    order = np.argsort(_narrow(targets), kind="stable")
+    ends = np.cumsum(np.bincount(targets))
+    kept: list[np.ndarray] = [order[:0]] * len(ends)
+
+    def cut(start: int, stop: int) -> None:
+        for t in range(start, stop):
+            own = order[ends[t - 1] if t else 0 : ends[t]]
+            kept[t] = own[np.lexsort((sources[own], distances[own]))[:k]]
+
+    in_parts(cut, len(ends), _TARGETS_AT_ONCE)
+    order = np.concatenate([order[:0], *kept])
     return Candidates(targets[order], sources[order], distances[order])
+
+
+def _narrow(targets: np.ndarray) -> np.ndarray:
+    """Return `targets` as uint16 if they fit: numpy sorts these in a time that grows with n."""
+    return targets.astype(np.uint16) if targets.max(initial=0) < 1 << 16 else targets
 
 
 class Collector:
