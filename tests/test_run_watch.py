@@ -18,6 +18,7 @@ from sjft.errors import InputError
 from sjft_tools.adapting import SOLVER_FILE
 from sjft_tools.experiment.disk_space import (
     LITTLE,
+    begun,
     check_room,
     converted,
     retrieved,
@@ -139,6 +140,17 @@ def test_estimates_of_conversions(tmp_path: Path) -> None:
     assert converted(["flowers102", str(tmp_path), "--split", "train"]) == 0
     sizes = (5, 2048, 3 << 20, 5 << 29, 1 << 42)
     assert [size_words(n) for n in sizes] == ["5 bytes", "2 KiB", "3.0 MiB", "2.5 GiB", "4.0 TiB"]
+
+
+def test_what_unfinished_work_has_written_needs_no_more_room(tmp_path: Path) -> None:
+    work = tmp_path / ".x_lmdb.work" / "output"
+    work.mkdir(parents=True)
+    convert = Step("convert_source", ["true"], [], [str(tmp_path / "x_lmdb")])
+    assert begun(convert) == 0
+    (work / "data.mdb").write_bytes(b"x" * 100_000)
+    with open(work / "hole", "wb") as file:
+        file.truncate(1 << 30)
+    assert 100_000 <= begun(convert) < 200_000
 
 
 def test_a_disk_with_too_little_room(digit_images: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.experiment.step import Step
 from sjft_tools.training.snapshots import snapshot_files
+from sjft_tools.work_folder import default_work
 
 #: Pictures, reports, logs: what every step writes at most, if not more.
 LITTLE = 4 << 20
@@ -23,11 +24,14 @@ _PER_TARGET = 4096  # an LMDB's page
 _PER_SCORE = 2 * 4  # bytes: in the work, and at last
 _BYTES_PER_PIXEL = 0.2  # of a JPEG with the quality of 'sjft convert', at least
 _WIDER = 4 / 3  # than high
+_BLOCK = 512  # bytes, of st_blocks: a file may have holes
 
 
 def check_room(step: Step, folder: str, needed: int) -> None:
     """Raise InputError unless the file system of `folder` has `needed` bytes free."""
     system = os.statvfs(folder)
+    if not system.f_blocks:  # it does not say
+        return
     free = system.f_bavail * system.f_frsize
     if needed > free:
         raise InputError(
@@ -35,6 +39,16 @@ def check_room(step: Step, folder: str, needed: int) -> None:
             f"{size_words(free)} are free on the file system of {folder}: expected more room; make "
             f"some, then give the same command again"
         )
+
+
+def begun(step: Step) -> int:
+    """Return the bytes that unfinished work of a step takes already: it goes on from there."""
+    return sum(
+        os.lstat(os.path.join(parent, name)).st_blocks * _BLOCK
+        for output in step.outputs
+        for parent, _, names in os.walk(default_work(output))
+        for name in names
+    )
 
 
 def size_words(count: float) -> str:

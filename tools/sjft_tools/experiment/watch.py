@@ -37,7 +37,8 @@ class Watch:
             f"\nstep {place + 1} of at most {len(self._steps)}: {duration(gone)} gone, "
             f"{self._times.words(self._steps[place:], spent)}"
         )
-        disk_space.check_room(step, self._plan.folder, self._room(step) + disk_space.LITTLE)
+        needed = max(0, self._room(step) - disk_space.begun(step)) + disk_space.LITTLE
+        disk_space.check_room(step, self._plan.folder, needed)
         if step.kind == "train":
             check_round(step.words[2])
 
