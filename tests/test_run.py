@@ -132,6 +132,17 @@ def test_joined_lmdbs_come_before_the_output(digit_images: Path, tmp_path: Path)
     assert step.inputs == ["a_lmdb", "b_lmdb"]
 
 
+def test_files_among_the_options_are_inputs(digit_images: Path, tmp_path: Path) -> None:
+    """A folder here that is named as another option's value is none."""
+    listed = {"convert": "list tests --root tools --class-names=names.txt --on-bad docs"}
+    content = changed(digit_images, source=listed)
+    content["neighbours"]["options"] = "--exclude mine.txt"
+    plan = Plan(read_experiment(str(write(tmp_path, content))), "x")
+    inputs = {step.name: step.inputs for step in plan.all_steps()}
+    assert inputs["convert_source"] == ["tests", "tools", "names.txt"]
+    assert "mine.txt" in inputs["retrieve"]
+
+
 def test_the_net_of_the_solver_is_an_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPO)
     plan = Plan(read_experiment("prototxt/demo/experiment.yaml"), "runs/x")
@@ -149,6 +160,9 @@ def test_numbers_of_neighbours_grow_from_round_to_round(digit_images: Path, tmp_
     sigmas = ["--sigma0", "20", "--sigma1", "10", ""]
     assert first[-9:] == ["--most", "60", "--k0", "20", *sigmas]
     assert second[-7:] == ["--most", "60", *sigmas]
+    content = changed(digit_images, harden=harden.replace("--k0 20", "--k0=20"))
+    joined = Plan(read_experiment(str(write(tmp_path, content))), "x")
+    assert [joined.hardening(number).words for number in (1, 2)] == [first[:-1], second[:-1]]
 
 
 def test_a_dry_run_prints_commands_and_does_nothing(digit_images: Path, tmp_path: Path) -> None:

@@ -146,6 +146,7 @@ def test_paths_seen_from_another_folder(
         ("harden", "--sigma0 1", "--sigma0 is 1 and --sigma1 1: expected sigma0 > sigma1"),
         ("harden", "--most 11", "--most is 11, expected levels up to 10"),
         ("harden", "--k0 20 --sigma0 9", "grow, by --k0 or since LEVELS_IN states them: expected"),
+        ("evaluate", "--resize 36 --resize=30", "--resize stands twice, maybe since another key"),
         ("harden", "--delta-quantile 75", "--delta-quantile is 75.0, expected 0 to 1"),
     ],
 )
@@ -252,6 +253,15 @@ def test_data_that_cannot_serve(tmp_path: Path, content: dict) -> None:
     flowers = {"convert": f"flowers102 {tmp_path} --split train"}
     message = refusal(tmp_path, {**content, "target_train": flowers})
     assert "'fc_target' has 10 outputs, but the labels of flowers102 " in message
+
+
+def test_other_classes_to_test_on(tmp_path: Path, content: dict) -> None:
+    for number in range(10):
+        (tmp_path / "images" / f"number_{number}").mkdir(parents=True)
+    content["target_test"] = {"convert": f"folder {tmp_path}/images"}
+    assert refusal(tmp_path, content).startswith(
+        "'target_train' and 'target_test' give their labels different class names: expected "
+    )
 
 
 def test_labels_beyond_the_deploy_net(tmp_path: Path, content: dict) -> None:

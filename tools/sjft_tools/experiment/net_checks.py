@@ -19,6 +19,7 @@ from sjft_tools.checks.data_layers import check_data_layers, sjft_layer
 from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.image_sets.class_folders import folder_names
 from sjft_tools.models.loading import borrowers
 from sjft_tools.net_files import caffe_messages, layers_of, read_net
 
@@ -55,11 +56,36 @@ def known_labels(plan: Plan) -> dict[str, Labels]:
     return found
 
 
+def check_class_names(plan: Plan) -> None:
+    """Raise InputError if a label means another class to the net when it is tested.
+
+    Before a round trains it is checked as well; of LMDBs and folders it is known before.
+    """
+    images = plan.experiment.images
+    test = "target_validation" if "target_validation" in images else "target_test"
+    trained, tested = (_class_names(images[role]) for role in ("target_train", test))
+    if trained and tested and trained != tested:
+        raise InputError(
+            f"'target_train' and '{test}' give their labels different class names: expected "
+            f"folders with the same classes, or both converted with one file of --class-names"
+        )
+
+
+def _class_names(given: str | list[str]) -> list[str]:
+    """Return the class names of an LMDB, or of folders to be converted; none if not known."""
+    if isinstance(given, str):
+        return list(ImageLmdb(given).class_names)
+    form, place = given[:2]
+    if form == "folder" and os.path.isdir(place) and "--class-names" not in given:
+        return folder_names(place)
+    return []
+
+
 def _classes(words: list[str]) -> int:
     """Return how many classes 'sjft convert' finds, `words` being its arguments; 0: not known."""
     form, place = words[:2]
     if form == "folder" and os.path.isdir(place) and "--class-names" not in words:
-        return sum(entry.is_dir() and not entry.name.startswith(".") for entry in os.scandir(place))
+        return len(folder_names(place))
     return _PUBLISHED.get(form, 0) + ("--clutter" in words)
 
 

@@ -14,6 +14,11 @@ from sjft_tools.experiment.step import Step
 ROLES = ("target_train", "target_test", "target_validation", "source")
 
 
+#: Options that a user may give, and whose values are read.
+_READ_BY_CONVERT = ("--class-names", "--root")
+_READ = ("--exclude",)
+
+
 class Plan:
     """The steps of `experiment` in the run folder `folder`; paths are seen from the current one."""
 
@@ -68,7 +73,7 @@ class Plan:
                 *(["--exclude", *exclusions] if exclusions else []),
                 *wanted["options"],
             ],
-            [target, source, bins, *weights, *exclusions],
+            [target, source, bins, *weights, *exclusions, *_values(wanted["options"], _READ)],
             [neighbours],
             [self.file(".neighbors_lmdb.work")],
         )
@@ -231,7 +236,7 @@ class Plan:
         words = self.experiment.images[role]
         options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
         places = words[1:options]  # one, but several LMDBs to be joined
-        inputs = [*places, *(word for word in words[options:] if os.path.exists(word))]
+        inputs = [*places, *_values(words[options:], _READ_BY_CONVERT)]
         return self._step(
             f"convert_{role}",
             ["sjft", "convert", words[0], *places, self.lmdb(role), *words[options:]],
@@ -271,3 +276,8 @@ class Plan:
     ) -> Step:
         goes_on = words[1] in ("evaluate", "harden")
         return Step(name, words, inputs, outputs, work, emptied, size, goes_on)
+
+
+def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the words that follow one of `names`."""
+    return [value for name, value in zip(options, options[1:]) if name in names]

@@ -157,12 +157,22 @@ def read_experiment(path: str) -> Experiment:
 
 
 def _words(options: str, where: str) -> list[str]:
+    """Return the words of `options`, an option and its value apart also where '=' joins them."""
     try:
-        return shlex.split(options)
+        words = shlex.split(options)
     except ValueError as error:
         raise InputError(
             f"{where}: {options!r} cannot be split into words as a shell does: {error}"
         ) from None
+    return [part for word in words for part in _apart(word)]
+
+
+def _apart(word: str) -> list[str]:
+    """Return an option and its value of a word such as --k0=20; any other as it is."""
+    name, _, value = word.partition("=")
+    if name.startswith("--") and value and not value.startswith("-"):
+        return [name, value]
+    return [word]
 
 
 def _convert_words(options: str, where: str) -> list[str]:

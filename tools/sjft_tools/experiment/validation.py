@@ -10,12 +10,11 @@ from typing import NoReturn
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import Parser
-from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
-from sjft_tools.experiment.net_checks import check_nets, known_labels
+from sjft_tools.experiment.net_checks import check_class_names, check_nets, known_labels
 from sjft_tools.experiment.net_trial import NetFacts, check_labels, net_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import check_run_folder
-from sjft_tools.experiment.step import Step
+from sjft_tools.experiment.step import Step, read_markers
 
 # What would put a result elsewhere than in the run folder, in one place for all rounds.
 _OUTPUTS = {"--json", "--scores", "--details", "--out", "--sheet", "--figure", "--work"}
@@ -35,6 +34,7 @@ def validate(plan: Plan, path: str) -> NetFacts:
     _check_inputs(plan, path)
     check_options(plan)
     labels = known_labels(plan)
+    check_class_names(plan)
     _check_source(plan)
     check_nets(plan, labels)
     facts = net_facts(plan)
@@ -68,6 +68,7 @@ def _check_step(step: Step) -> None:
         if hasattr(module, "check"):
             module.check(args)
         _check_outputs(step)
+        _check_repetitions(step)
     except InputError as error:
         raise InputError(f"the step '{step.line}' cannot work: {error}") from None
 
@@ -78,6 +79,20 @@ def _check_outputs(step: Step) -> None:
         if option in _OUTPUTS and (value if equals else following) not in step.outputs:
             raise InputError(
                 f"{option} is not for an experiment, whose results all lie in its run folder"
+            )
+
+
+def _check_repetitions(step: Step) -> None:
+    """Raise InputError for an option given twice, of which the command would take the last.
+
+    But for --gpu: a step may have one of its own.
+    """
+    options = [word for word in step.words if word.startswith("--") and word != "--gpu"]
+    for option in options:
+        if options.count(option) > 1:
+            raise InputError(
+                f"{option} stands twice, maybe since another key of the experiment gives it: "
+                f"expected it once"
             )
 
 
@@ -93,7 +108,7 @@ def _check_inputs(plan: Plan, file: str) -> None:
                 f"section 'net', '{key}': {given} does not exist{_elsewhere(given, file)}"
             )
     made: set[str] = set()
-    fingerprints = Fingerprints()
+    ended = read_markers(plan.folder)
     inside = os.path.realpath(plan.folder)
     for step in plan.all_steps():
         for path in step.inputs:
@@ -104,7 +119,8 @@ def _check_inputs(plan: Plan, file: str) -> None:
                     f"{path}, which '{step.line}' is to read, is in the run folder {plan.folder}, "
                     f"whose contents the run itself makes: expected another place"
                 )
-            if fingerprints.of(path) == MISSING:
+            # what a step has read that has ended may be gone
+            if not os.path.exists(path) and path not in ended.get(step.name, {}).get("inputs", ()):
                 raise InputError(
                     f"{path} does not exist: '{step.line}' is to read it{_elsewhere(path, file)}"
                 )

@@ -33,7 +33,7 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     """List the images, class by class, sorted by name; say on standard error what is left out."""
     if not os.path.isdir(args.folder):
         raise InputError(f"the folder {args.folder} does not exist: expected one folder per class")
-    found = sorted(entry.name for entry in os.scandir(args.folder) if _is_class(entry))
+    found = folder_names(args.folder)
     if not found:
         raise InputError(f"{args.folder} holds no folders: expected one folder per class")
     names = found if args.class_names is None else read_class_names(args.class_names)
@@ -74,8 +74,13 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     return ImageSet(entries, [_text(name) for name in names], args.folder)
 
 
-def _is_class(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() and not entry.name.startswith(".")
+def folder_names(folder: str) -> list[str]:
+    """Return the names of the classes' folders in `folder`, sorted; hidden ones are none."""
+    return sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if entry.is_dir() and not entry.name.startswith(".")
+    )
 
 
 def _files(folder: str) -> Iterator[str]:
