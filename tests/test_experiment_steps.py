@@ -154,6 +154,54 @@ def test_a_lost_input_and_a_lost_output_are_named(tmp_path: Path) -> None:
         run_all(tmp_path, nothing)
 
 
+def test_what_a_step_has_read_may_be_gone(tmp_path: Path) -> None:
+    """As the images do that have become an LMDB; what was made of them is not made again."""
+    a, b, out = (tmp_path / name for name in ("a", "b", "out"))
+    a.write_text("a")
+    b.write_text("b")
+    run_all(tmp_path, copy("1", out, a, b))
+    a.unlink()
+    run_all(tmp_path, copy("1", out, a, b))
+    assert runs(out) == 1
+    b.write_text("other")
+    with pytest.raises(InputError, match=r"a does not exist: 'sh .* reads it"):
+        run_all(tmp_path, copy("1", out, a, b))
+    assert out.read_text() == "ab"  # nothing is cleared away that cannot be made
+
+
+def test_why_a_step_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, out = tmp_path / "a", tmp_path / "out"
+    a.write_text("a")
+    run_all(tmp_path, copy("1", out, a))
+    assert "begins anew" not in capsys.readouterr().out
+    a.write_text("other")
+    run_all(tmp_path, copy("1", out, a))
+    assert f"begins anew, since {a} has changed: sh -c" in capsys.readouterr().out
+    out.unlink()
+    run_all(tmp_path, copy("1", out, a))
+    assert f"begins anew, since {out} is not what it has made: sh" in capsys.readouterr().out
+    run_all(tmp_path, Step("1", ["cp", str(a), str(out)], [str(a)], [str(out)]))
+    assert "begins anew, since its command was 'sh -c" in capsys.readouterr().out
+
+
+def test_another_gpu_does_as_well_as_many_do_not(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def step(gpus: str) -> Step:
+        words = ["sh", "-c", COPY, str(out), "/dev/null", "--gpu", gpus]
+        return Step("1", words, [], [str(out)])
+
+    with run_lock(str(tmp_path)) as lock:
+        steps = Steps(str(tmp_path), lock)
+        assert not steps.is_done(step("0"))
+        with pytest.raises(StepFailed):  # cat takes no --gpu
+            steps.run(step("0"))
+        out.write_text("made")
+        steps.run(step("3"))
+        assert out.read_text() == "made"
+        assert steps.is_done(step("1")) and not steps.is_done(step("0,1"))
+
+
 def test_fingerprints(tmp_path: Path) -> None:
     """An LMDB is its records, wherever it lies; a folder its names and sizes."""
     images = [draw_image(i) for i in range(3)]
@@ -185,18 +233,25 @@ def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:
     assert Fingerprints().of(str(tmp_path / "folder")) != before
 
 
-def start_run(folder: Path, script: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Run the one step `script`, which makes the file out, in a process of its own."""
+def start_run(
+    folder: Path, script: str, settled: float = 0, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Run the one step `script`, which makes the file out, in a process of its own.
+
+    `settled`: for how many seconds further signals count as the first one.
+    """
     code = """
         import os, signal, sys
+        from sjft_tools.experiment import step_process
         from sjft_tools.experiment.run_lock import run_lock
         from sjft_tools.experiment.step import Step, Steps
         for number in (signal.SIGINT, signal.SIGTERM):  # as the command sjft does
             signal.signal(number, signal.default_int_handler)
+        step_process._SETTLED_S = float(sys.argv[2])
         with run_lock(".") as lock:
             Steps(".", lock).run(Step("1", ["sh", "-c", sys.argv[1]], [], ["out"]))
     """
-    words = [sys.executable, "-c", textwrap.dedent(code), script]
+    words = [sys.executable, "-c", textwrap.dedent(code), script, str(settled)]
     return subprocess.Popen(words, cwd=folder, **options)
 
 
@@ -245,3 +300,27 @@ def test_an_interrupted_run_waits_for_its_command(tmp_path: Path, number: int) -
     assert process.wait(300) != 0
     assert (tmp_path / "ended").exists()
     assert (tmp_path / "logs" / "1.log").read_text().endswith("# was stopped\n")
+
+
+def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
+    process = start_run(tmp_path, SLOW, settled=3600, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "begun", process)
+    process.send_signal(signal.SIGINT)
+    wait_for(tmp_path / "ending", process)
+    for _ in range(3):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+    (tmp_path / "go").touch()
+    assert process.wait(300) != 0
+    assert (tmp_path / "ended").exists()
+
+
+def test_another_signal_ends_it_at_once(tmp_path: Path) -> None:
+    process = start_run(tmp_path, SLOW, stderr=subprocess.DEVNULL)
+    wait_for(tmp_path / "begun", process)
+    process.send_signal(signal.SIGINT)
+    wait_for(tmp_path / "ending", process)
+    while process.poll() is None:  # the first ones may come before it waits
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert not (tmp_path / "ended").exists()

@@ -16,6 +16,7 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import REPORT, run_experiment
 from sjft_tools.experiment.settings import read_experiment
+from sjft_tools.experiment.step import Steps
 from sjft_tools.experiment.step_process import say
 from sjft_tools.experiment.validation import validate
 
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="the run folder (default: runs/ and the experiment's name)"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print every command that would run, and run none"
+        "--dry-run",
+        action="store_true",
+        help="print every command, 'done' before those that are, and run none",
     )
 
 
@@ -49,8 +52,9 @@ def run(args: argparse.Namespace) -> None:
     plan = Plan(experiment, folder)
     facts = validate(plan, path)
     if args.dry_run:
+        steps = Steps(folder, lock=-1)
         for step in plan.all_steps():
-            print(step.line)
+            print(f"done  {step.line}" if steps.is_done(step) else step.line)
         return
     outcome = run_experiment(plan, path, facts, again)
     say(

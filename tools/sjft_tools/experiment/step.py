@@ -107,18 +107,27 @@ class Steps:
         self.done: dict[str, Marker] = {}
         """Step -> marker, of all that were run or found done."""
 
+    def is_done(self, step: Step) -> bool:
+        """Return whether the step has ended, and what it read and made is as it was then."""
+        done = _read(self._file(step, "done"))
+        return done is not None and not self._change(step, done)
+
     def run(self, step: Step) -> None:
         """Run the step, or say that it is done. Raises StepFailed, InputError for a lost input."""
-        wanted = self._wanted(step)
         done, begun = _read(self._file(step, "done")), _read(self._file(step, "begun"))
-        if done is not None and self._is_done(step, wanted, done):
+        before = begun if done is None else done
+        change = self._change(step, before)
+        if done is not None and not change:
             say(f"done  {step.line}")
             self.done[step.name] = done
             return
+        wanted = self._wanted(step)
         spent = 0.0
-        if done is None and begun is not None and wanted.items() <= begun.items():
+        if begun is not None and not change:
             spent = self._spent(step, begun)
         else:
+            if before is not None:
+                say(f"begins anew, since {change}: {step.line}")
             self._clear(step)
         self._write(step, "begun", {**wanted, "spent": spent, "since": time.time()})
         started = time.monotonic()
@@ -173,10 +182,28 @@ class Steps:
                 raise InputError(f"{path} does not exist: '{step.line}' reads it")
         return {"command": list(step.words), "inputs": inputs}
 
-    def _is_done(self, step: Step, wanted: dict[str, Any], done: dict[str, Any]) -> bool:
-        return all(done.get(key) == value for key, value in wanted.items()) and all(
-            self._fingerprints.of(path) == done["outputs"].get(path) for path in step.outputs
-        )
+    def _change(self, step: Step, before: dict[str, Any] | None) -> str:
+        """Return what is not as `before`, a marker or note, says; "" if nothing.
+
+        An input of a step that has ended may be gone: it has not become another one.
+        """
+        if before is None:
+            return ""
+        command, inputs, outputs = (before.get(key) for key in ("command", "inputs", "outputs"))
+        if not isinstance(command, list) or not isinstance(inputs, dict):
+            return "its marker is damaged"
+        if _decisive(command) != _decisive(step.words):
+            return f"its command was '{shlex.join(command)}'"
+        if set(inputs) != set(step.inputs):
+            return "it has read other files"
+        for path, fingerprint in inputs.items():
+            now = self._fingerprints.of(path)
+            if now != fingerprint and not (now == MISSING and outputs is not None):
+                return f"{path} has changed"
+        for path in step.outputs:
+            if outputs is not None and self._fingerprints.of(path) != outputs.get(path):
+                return f"{path} is not what it has made"
+        return ""
 
     def _clear(self, step: Step) -> None:
         """Remove what an earlier step of this name has made, all of it in the run folder."""
@@ -203,6 +230,14 @@ class Steps:
         os.makedirs(self._folder, exist_ok=True)
         with new_file(str(self._file(step, kind)), force=True) as partial:
             Path(partial).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _decisive(words: Sequence[str]) -> list[object]:
+    """Return what of a command decides its result: how many GPUs it takes, but not which."""
+    return [
+        len(word.split(",")) if option == "--gpu" else word
+        for option, word in zip(["", *words], words)
+    ]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

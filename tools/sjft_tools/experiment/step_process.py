@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ PATIENCE_S = 600.0
 _AFTERWARDS_S = 5.0
 _PIECE = 1 << 16
 _POLL_S = 0.2
+#: Signals that come together, as from batch systems that send several, are one request.
+_SETTLED_S = 2.0
 
 
 def say(text: str) -> None:
@@ -40,8 +43,8 @@ def run_logged(words: Sequence[str], log: StepLog, lock: int) -> int:
     """Run a command that inherits the descriptor `lock`; return its status as Popen gives it.
 
     Where this process prints to a terminal, so does the command, which then draws its bars. It ends
-    when this process does. At Ctrl-C or SIGTERM it is asked to end, and waited for; at another, or
-    after PATIENCE_S, it is killed.
+    when this process does. At Ctrl-C or SIGTERM it is asked to end, and waited for; at another,
+    _SETTLED_S later, or after PATIENCE_S, it is killed.
     """
     process: subprocess.Popen[bytes] | None = None
     with _channels() as channels:
@@ -91,12 +94,20 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    asked = time.monotonic()
     process.terminate()
-    try:
-        process.wait(PATIENCE_S)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+    while True:
+        try:
+            process.wait(PATIENCE_S)
+            return
+        except KeyboardInterrupt:
+            if time.monotonic() - asked < _SETTLED_S:
+                continue
+        except subprocess.TimeoutExpired:
+            pass
         process.kill()
         process.wait()
+        return
 
 
 class _Channel(NamedTuple):
