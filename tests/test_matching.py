@@ -109,6 +109,23 @@ def test_groups_and_dropped_sources_change_nothing(
     assert (np.diff(columns) >= 0).all()
 
 
+def test_counts_of_32_bits(product: Product) -> None:
+    layers = (Layer("a", 3, 70_000, 0.5 / 3), Layer("b", 2, 90, 0.5 / 2))
+    distance = Distance(layers, 20)
+    targets, sources = draw_descriptors(1, 6, layers, 20), draw_descriptors(2, 60, layers, 20)
+    # Neighbours whose counts of one bin lie on both sides of 65,536.
+    sources[[7, 50]] = targets[0]
+    for row, count in ((targets[0], 69_000), (sources[7], 70_000), (sources[50], 64_000)):
+        row[:20] = 0
+        row[[3, 15]] = count, 70_000 - count
+    assert targets.dtype == np.uint32
+    expected = brute_force(distance, targets, sources, 2)
+    assert set(expected[0][0]) == {7, 50}
+    indices, distances, _ = match(distance, targets, sources, 2, product, 16, 2, expected[1][:, 1])
+    assert (indices == expected[0]).all()
+    assert (distances == expected[1]).all()
+
+
 def test_limits_too_low_leave_targets_short_and_a_second_round_mends_it(product: Product) -> None:
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 9), draw_descriptors(2, 150)

@@ -135,8 +135,8 @@ class CpuPairs:
         own = operands.own_up_to(sources, self._slabs)[-1, :, None]
         bounds = np.empty((len(sources), self._count), np.float32)
         for group in self._groups:
-            found = self._products(sources, group) / (1 - self._relative)
-            found = found - own - group.own[-1] + self._absolute
+            found = self._products(sources, group).astype(np.float64) / (1 - self._relative)
+            found += self._absolute - own - group.own[-1]
             bounds[:, group.rows] = np.nextafter(found.astype(np.float32), np.float32(np.inf))
         return bounds
 

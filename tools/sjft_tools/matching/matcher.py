@@ -19,7 +19,7 @@ class Matcher:
     """Finds the pairs of `targets` and sources whose exact distance is within the targets' limits.
 
     `targets`: counts, T x dimensions; `limits`: float64 (T,), infinite where there is none. The
-    targets' operands stay in memory: 8 bytes for each of T x dimensions.
+    targets' operands stay in memory: 10 bytes for each of T x dimensions.
     """
 
     def __init__(

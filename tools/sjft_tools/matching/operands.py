@@ -158,13 +158,17 @@ def relative_error(distance: Distance) -> float:
 def absolute_error(distance: Distance) -> float:
     """Return a bound on what else differs between the product less own() and Distance.exact().
 
-    All of it is float64's. M being the greatest own() that there is, a descriptor's own() sums n
-    terms of which none is negative, each through at most n + 4 roundings: off by at most
-    2 (n + 4) v M, v = 2**-53. The true d, at most 2 M, and exact() differ by 4 roundings a term and
-    half a quantum for each, and by 3 roundings of the whole. The cut of L, which is -2.3e-16 at
-    least, -2.3e-16 times the number of bins where they are merged, changes <w p, L(q)> by less than
-    that times the sum of w p, which is M / 36: by less than M v / 16 times that number.
+    All of it is float64's, v = 2**-53. M being the greatest own() that there is, a descriptor's
+    own() sums n terms of which none is negative, each through at most n + 4 roundings: off by at
+    most 2 (n + 4) v M. d is at most 2 M, and exact() rounds each term 3 times and to a quantum, and
+    the whole 4 times. Of the tables, a share is off by a factor 1 +- v and a logarithm, at most
+    36.1, by one unit in its last place and 2 v, at most 66 v in all: each of the four terms of the
+    distance, of bins as they are and of merged ones, by less than 3 M v, as the sum of w p is
+    M / 36. The cut of L, which is -2.3e-16 at least, -2.3e-16 times the number of bins where they
+    are merged, changes each of the four by less than that times M / 36: by less than M v / 16 times
+    that number.
     """
-    roundings = 2 * (2 * (distance.dimensions + 4)) + 2 * 2 * 7 + 4 + distance.bins
+    own, exact, tables, cut = 2 * 2 * (distance.dimensions + 4), 2 * 7, 2 * 4 * 3, distance.bins
     quanta = sum(layer.factor * (layer.stop - layer.start) for layer in distance.layers)
+    roundings = own + exact + tables + cut
     return roundings * 2.0**-53 * distance.magnitude + quanta * 2.0**-49
