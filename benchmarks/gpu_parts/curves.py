@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import sys
 from pathlib import Path
 
 
 def draw(table: Path, picture: Path) -> bool:
     """Draw the columns of `table`; return False without matplotlib."""
-    if importlib.util.find_spec("matplotlib") is None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:  # it is not there, or only for another Python, as a bundle may find it
         return False
-    from matplotlib.figure import Figure
-
     with open(table, newline="") as stream:
         names, *rows = csv.reader(stream)
     columns = [[float(value) for value in column] for column in zip(*rows)]

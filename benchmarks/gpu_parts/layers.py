@@ -75,7 +75,7 @@ def main(settings: Settings, findings: Findings) -> None:
         ),
         loss_layer=gpu_loss,
     )
-    if not same or not apart[0] < 1e-3 or not max(gpu_loss.values()) < 1e-5:
+    if not (same and apart[0] < 1e-3 and all(error < 1e-5 for error in gpu_loss.values())):
         raise SystemExit("the layers do not do the same on the GPU as on the CPU")
 
 

@@ -44,7 +44,9 @@ def main(settings: Settings, findings: Findings) -> None:
     def use(number: int) -> None:
         nets.use(caffe, gpu if number else None)
 
-    errors = lockstep.forward(cpu, other, use) + lockstep.backward(cpu, other, use)
+    errors = lockstep.forward(cpu, other, use)
+    findings.add(errors=[error._asdict() for error in errors])
+    errors += lockstep.backward(cpu, other, use)
     worst = max(errors, key=lambda error: error.relative)
     label = f"TensorFloat-32 {settings['label']}"
     whats = ("forward", "backward", "gradient")

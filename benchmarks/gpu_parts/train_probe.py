@@ -2,9 +2,9 @@
 
     python train_probe.py '{"net": ..., "batch": ..., "data": "dummy" or JointDataLayer's keys}'
 
-Prints JSON: "seconds" of each iteration, "waited" for data in each, "free_mib", the GPU's memory at
-the start, "mib", what training took of it, "reckoned_mib", the same by memory.py, which stands for
-it on the CPU.
+Prints JSON: "seconds" of each iteration, "waited" for data in each, "begin_seconds" until the net
+is there, "free_mib", the GPU's memory at the start, "mib", what training took of it,
+"reckoned_mib", the same by memory.py, which stands for it on the CPU.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main() -> None:
     watch_stream(waited)
     nets.use(caffe, gpu)
     free = free_mib(gpu)
+    start = time.perf_counter()
     dummy = asked["data"] == "dummy"
     data = nets.dummy_data(joint, batch) if dummy else nets.joint_data(asked["data"])
     with tempfile.TemporaryDirectory() as folder:
@@ -45,17 +46,19 @@ def main() -> None:
         net.write_text(nets.text(joint, data, asked["engine"]))
         file.write_text(nets.solver_text(str(net), 1 << 30, gpu, base_lr=0.0))
         solver = caffe.get_solver(str(file))
+    begin_seconds = time.perf_counter() - start
     solver.step(_WARM_UP)
     waited.clear()
     seconds: list[float] = []
     until = time.monotonic() + asked["seconds"]
     while time.monotonic() < until or len(seconds) < _FEWEST:
         begin = time.perf_counter()
-        solver.step(1)  # ends with the loss on the CPU, so that the GPU has done it all
+        # Ends when the GPU has the loss; what follows that, it does before the next one's.
+        solver.step(1)
         seconds.append(time.perf_counter() - begin)
     reckoned = sum(needed_bytes(solver.net).values()) / 2**20
     found: dict[str, Any] = {"seconds": seconds, "waited": waited, "reckoned_mib": reckoned}
-    found["free_mib"] = free
+    found.update(begin_seconds=begin_seconds, free_mib=free)
     found["mib"] = reckoned if gpu is None else free - free_mib(gpu)
     print(json.dumps(found), flush=True)
     if not dummy:

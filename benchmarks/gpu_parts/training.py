@@ -70,8 +70,14 @@ def main(settings: Settings, findings: Findings) -> None:
             rows.append([f"DummyData, {name}", batch, str(error)])
             continue
         rows.append(row(f"DummyData, {name}", batch, [choices[name]]))
-    findings.add(choices=choices)
-    findings.add(largest=largest(settings, turns["DummyData"][0], real, rows))
+    findings.add(choices=choices, rows=rows)
+    found: dict[str, Any] = {"tries": []}
+    try:
+        largest(settings, turns["DummyData"][0], real, rows, found)
+    except ProbeFailed as error:
+        found["error"] = str(error)
+        rows.append(["the largest batch that fits", "", str(error)])
+    findings.add(largest=found)
     columns = ["", "batch", "iterations/s", "images/s", "waiting for data", "MiB taken", "reckoned"]
     title = "Training the joint net, medians"
     rows = [[*cells, *[""] * (len(columns) - len(cells))] for cells in rows]
@@ -110,13 +116,19 @@ def probe(
 
 
 def largest(
-    settings: Settings, small: dict[str, Any], real: dict[str, Any], rows: list[list[Any]]
-) -> dict[str, Any]:
-    """Measure the largest batch that fits, by the memory that the usual one and twice it take."""
+    settings: Settings,
+    small: dict[str, Any],
+    real: dict[str, Any],
+    rows: list[list[Any]],
+    found: dict[str, Any],
+) -> None:
+    """Measure the largest batch that fits, by the memory that the usual one and twice it take.
+
+    What is found goes into `rows` and `found` at once.
+    """
     batch = settings["batch"]
-    twice = probe(settings, 2 * batch, "dummy")
+    twice = found["twice"] = probe(settings, 2 * batch, "dummy")
     rows.append(row("DummyData", 2 * batch, [twice]))
-    found: dict[str, Any] = {"twice": twice, "tries": []}
     for share in SHARES:
         if seconds_left(settings) < _START_S + settings["seconds"]:
             break
@@ -135,7 +147,6 @@ def largest(
             found["joint"] = probe(settings, most, {**real, "batch_size": most})
             rows.append(row("JointDataLayer", most, [found["joint"]]))
         break
-    return found
 
 
 def batch_for(memory: float, batch: int, taken: float, taken_by_twice: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 from sjft_tools.caffe_process import reason, run_process
@@ -24,12 +25,11 @@ def gpu(device: int) -> tuple[None, str]:
     if status != 0:
         why = reason(status, output)
         raise CheckFailed(f"Caffe cannot compute on it: {why}", _remedy(output))
-    found = json.loads(output.splitlines()[-1])
-    worst = max(found["errors"], key=lambda name: found["errors"][name])
-    detail = (
-        f"{worst} differs most from the CPU, by {found['errors'][worst]:.1e} of its largest value"
-    )
-    if not found["errors"][worst] <= TOLERANCE:
+    errors = json.loads(output.splitlines()[-1])["errors"]
+    # What is no number is worse than any.
+    worst = max(errors, key=lambda name: (math.isnan(errors[name]), errors[name]))
+    detail = f"{worst} differs most from the CPU, by {errors[worst]:.1e} of its largest value"
+    if not errors[worst] <= TOLERANCE:
         raise CheckFailed(
             f"{detail}, where {TOLERANCE:.0e} is expected",
             "build Caffe again for this GPU: make caffe CUDA=1",
