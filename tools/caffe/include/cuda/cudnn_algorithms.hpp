@@ -71,10 +71,11 @@ inline bool Search() {
   return search && std::atoi(search) != 0;
 }
 
-// `get` and `find` are cuDNN's two functions for one pass; a, b and c its other descriptors in their
+// `get`, `find` and `size` are cuDNN's functions for one pass; a, b and c its other descriptors in their
 // order. Algorithm 0 of every pass works without a workspace; Caffe falls back on it as well.
-template <typename Perf, typename Function, typename Algorithm, typename A, typename B, typename C>
-cudnnStatus_t Choose(Function get, Function find, cudnnHandle_t handle, A a, B b,
+template <typename Perf, typename Function, typename Size, typename Algorithm, typename A, typename B,
+    typename C>
+cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handle, A a, B b,
     cudnnConvolutionDescriptor_t convolution, C c, size_t limit, Algorithm* algorithm) {
   static thread_local std::map<Problem, Algorithm> chosen;
   int device = 0;
@@ -96,12 +97,14 @@ cudnnStatus_t Choose(Function get, Function find, cudnnHandle_t handle, A a, B b
   if (status != CUDNN_STATUS_SUCCESS) {
     return status;
   }
-  cudnnMathType_t math;
-  cudnnGetConvolutionMathType(convolution, &math);
   *algorithm = static_cast<Algorithm>(0);
   for (int i = 0; i < count; ++i) {
-    if (results[i].status == CUDNN_STATUS_SUCCESS && results[i].mathType == math &&
-        results[i].memory <= WorkspaceLimit(limit)) {
+    // A result may be for another kind of arithmetic (mathType) than the descriptor's, which is what will
+    // be computed with: its own workspace is asked for, as Caffe does next.
+    size_t memory = 0;
+    if (results[i].status == CUDNN_STATUS_SUCCESS &&
+        size(handle, a, b, convolution, c, results[i].algo, &memory) == CUDNN_STATUS_SUCCESS &&
+        memory <= WorkspaceLimit(limit)) {
       *algorithm = results[i].algo;
       break;
     }
@@ -116,7 +119,8 @@ inline cudnnStatus_t cudnnGetConvolutionForwardAlgorithm(cudnnHandle_t handle,
     cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t convolution,
     cudnnTensorDescriptor_t y, int /* preference */, size_t limit, cudnnConvolutionFwdAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionFwdAlgoPerf_t>(cudnnGetConvolutionForwardAlgorithm_v7,
-      cudnnFindConvolutionForwardAlgorithm, handle, x, w, convolution, y, limit, algorithm);
+      cudnnFindConvolutionForwardAlgorithm, cudnnGetConvolutionForwardWorkspaceSize, handle, x, w,
+      convolution, y, limit, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(cudnnHandle_t handle,
@@ -125,7 +129,7 @@ inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(cudnnHandle_t ha
     cudnnConvolutionBwdFilterAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
       cudnnGetConvolutionBackwardFilterAlgorithm_v7, cudnnFindConvolutionBackwardFilterAlgorithm,
-      handle, x, dy, convolution, dw, limit, algorithm);
+      cudnnGetConvolutionBackwardFilterWorkspaceSize, handle, x, dy, convolution, dw, limit, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(cudnnHandle_t handle,
@@ -134,7 +138,7 @@ inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(cudnnHandle_t hand
     cudnnConvolutionBwdDataAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
       cudnnGetConvolutionBackwardDataAlgorithm_v7, cudnnFindConvolutionBackwardDataAlgorithm,
-      handle, w, dy, convolution, dx, limit, algorithm);
+      cudnnGetConvolutionBackwardDataWorkspaceSize, handle, w, dy, convolution, dx, limit, algorithm);
 }
 
 #endif  // CUDNN_MAJOR >= 8
