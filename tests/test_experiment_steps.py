@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,8 @@ def test_another_gpu_does_as_well_as_many_do_not(tmp_path: Path) -> None:
         steps.run(step("3"))
         assert out.read_text() == "made"
         assert steps.is_done(step("1")) and not steps.is_done(step("0,1"))
+        same = step("0")
+        assert steps.is_done(replace(same, words=[*same.words, "--workers", "8"]))
 
 
 def test_fingerprints(tmp_path: Path) -> None:

@@ -255,6 +255,19 @@ def test_data_that_cannot_serve(tmp_path: Path, content: dict) -> None:
     assert "'fc_target' has 10 outputs, but the labels of flowers102 " in message
 
 
+def test_solvers_that_cannot_be_adapted(tmp_path: Path, content: dict) -> None:
+    content["net"]["solver"] = "prototxt/demo/target_only_solver.prototxt"
+    assert "no layer of prototxt/demo/target_only_train_val.prototxt takes 'source': ex" in refusal(
+        tmp_path, content
+    )
+    content["net"]["solver"] = altered(
+        SOLVER, tmp_path / "solver.prototxt", ('lr_policy: "step"', 'lr_policy: "fixed"')
+    )
+    content["rounds"][2] = {**content["rounds"][2], "stepsize": 5}
+    message = refusal(tmp_path, content)
+    assert message.startswith("the step 'sjft adapt ") and "lr_policy of" in message
+
+
 def test_other_classes_to_test_on(tmp_path: Path, content: dict) -> None:
     for number in range(10):
         (tmp_path / "images" / f"number_{number}").mkdir(parents=True)

@@ -53,20 +53,8 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
     if nothing in the net takes one of the changes, or if `folder` holds a solver and `force` is not
     set.
     """
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    solver = _read_solver(solver_path)
+    solver, net = changed(solver_path, changes)
     net_path = solver.net
-    net = _read(net_path, caffe_pb2.NetParameter())
-    taken = _change_layers(net, net_path, changes)
-    taken |= _change_schedule(solver, solver_path, changes) | {"snapshot_name"}
-    for option in changes:
-        if option not in taken:
-            raise InputError(
-                f"no layer of {net_path} takes '{option.replace('_', '-')}': expected a net with "
-                f"sjft's data layers"
-            )
     if "target_test" in changes:
         _cover_test_set(solver, net, net_path, changes["target_test"])
     solver.net = os.path.join(folder, NET_FILE)
@@ -81,6 +69,27 @@ def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool
         ):
             text = header.format(of) + text_format.MessageToString(message)
             Path(partial, file).write_text(text, encoding="utf-8")
+
+
+def changed(solver_path: str, changes: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return SolverParameter and NetParameter of a solver file, with `changes` but for their files.
+
+    Reads no data. Raises InputError as adapt does.
+    """
+    import_caffe()
+    from caffe.proto import caffe_pb2
+
+    solver = _read_solver(solver_path)
+    net = _read(solver.net, caffe_pb2.NetParameter())
+    taken = _change_layers(net, solver.net, changes)
+    taken |= _change_schedule(solver, solver_path, changes) | {"snapshot_name"}
+    for option in changes:
+        if option not in taken:
+            raise InputError(
+                f"no layer of {solver.net} takes '{option.replace('_', '-')}': expected a net with "
+                f"sjft's data layers"
+            )
+    return solver, net
 
 
 def net_of(solver_path: str) -> str:

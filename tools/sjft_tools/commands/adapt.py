@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Any
 
-from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, adapt
+from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, adapt, changed
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.files import output_folder
 
@@ -63,13 +64,22 @@ def _name(text: str) -> str:
     return text
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError if the solver or its net does not take an option."""
+    changed(args.solver, _changes(args))
+
+
 def run(args: argparse.Namespace) -> None:
     """Write the files."""
-    changes = {
+    folder = output_folder(args.folder, "the output")
+    adapt(args.solver, folder, _changes(args), args.force)
+    print(f"wrote {os.path.join(folder, SOLVER_FILE)} and {os.path.join(folder, NET_FILE)}")
+
+
+def _changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that are given, by name."""
+    return {
         name: value
         for name, value in vars(args).items()
         if name not in ("solver", "folder", "force") and value is not None
     }
-    folder = output_folder(args.folder, "the output")
-    adapt(args.solver, folder, changes, args.force)
-    print(f"wrote {os.path.join(folder, SOLVER_FILE)} and {os.path.join(folder, NET_FILE)}")

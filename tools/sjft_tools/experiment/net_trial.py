@@ -24,6 +24,8 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import FOLDER
 from sjft_tools.models.loading import borrowers, loading
 from sjft_tools.net_files import Built, build, layers_of, read_net
+from sjft_tools.pycaffe import import_caffe
+from sjft_tools.training.plan import check_gpus
 
 FILE = os.path.join(FOLDER, "nets.json")
 _ON_GPU = "import caffe, sys; caffe.set_mode_gpu(); caffe.set_device(int(sys.argv[1]))"
@@ -94,8 +96,10 @@ def _identity(plan: Plan) -> dict[str, str]:
 def _try(plan: Plan, of: dict[str, str]) -> NetFacts:
     net = plan.experiment.net
     if net["gpu"] is not None:
-        for number in str(net["gpu"]).split(","):
+        numbers = str(net["gpu"]).split(",")
+        for number in numbers:
             _try_gpu(number)
+        check_gpus(import_caffe(), len(numbers))
     built, classes = {}, {}
     for key in ("deploy", "deploy_dense"):
         if net[key]:
@@ -142,6 +146,8 @@ def _check_weights(weights: str, joint: str, deploy: str, built: Built) -> None:
         count = layer.inner_product_param.num_output or layer.convolution_param.num_output
         if layer.name in wanted or layer.name not in blobs or not count:
             continue
+        if layer.type == "Deconvolution" or layer.inner_product_param.transpose:
+            continue  # whose first axis is not the outputs
         shape = blob_shape(blobs[layer.name][0])
         found = shape[2] if layer.type == "InnerProduct" and len(shape) == 4 else shape[0]
         if found != count:

@@ -29,6 +29,9 @@ from sjft_tools.experiment.step_process import run_logged, say, status_words
 FOLDER = "steps"  # of the markers, in the run folder
 LOGS = "logs"  # of the steps, in the run folder
 
+#: Options, with a value, of 'sjft convert' and 'sjft retrieve' on which the result does not depend.
+_INDIFFERENT = ("--workers", "--scheduler", "--product")
+
 #: What a step leaves when it has ended: command, inputs, outputs, seconds, size.
 Marker = dict[str, Any]
 
@@ -237,6 +240,7 @@ def _decisive(words: Sequence[str]) -> list[object]:
     return [
         len(word.split(",")) if option == "--gpu" else word
         for option, word in zip(["", *words], words)
+        if word not in _INDIFFERENT and option not in _INDIFFERENT
     ]
 
 

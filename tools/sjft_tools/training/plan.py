@@ -126,12 +126,17 @@ def _gpus(caffe: Any, solver: Any, gpus: list[int] | None) -> list[int]:
     if gpus is None:
         on_gpu = solver.HasField("solver_mode") and solver.solver_mode
         return [solver.device_id] if on_gpu else []
-    if len(gpus) > 1 and not (hasattr(caffe, "has_nccl") and caffe.has_nccl()):
-        raise InputError(
-            f"--gpu names {len(gpus)} GPUs, but this Caffe was built without NCCL: name one GPU, "
-            f"or build Caffe with USE_NCCL"
-        )
+    check_gpus(caffe, len(gpus))
     return gpus
+
+
+def check_gpus(caffe: Any, count: int) -> None:
+    """Raise InputError if this Caffe cannot train on so many GPUs."""
+    if count > 1 and not (hasattr(caffe, "has_nccl") and caffe.has_nccl()):
+        raise InputError(
+            f"--gpu names {count} GPUs, but this Caffe was built without NCCL: name one GPU, or "
+            f"build Caffe with USE_NCCL"
+        )
 
 
 def _weights(solver: Any, args: argparse.Namespace) -> list[str]:
