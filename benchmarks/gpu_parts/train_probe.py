@@ -53,8 +53,7 @@ def main() -> None:
     until = time.monotonic() + asked["seconds"]
     while time.monotonic() < until or len(seconds) < _FEWEST:
         begin = time.perf_counter()
-        # Ends when the GPU has the loss; what follows that, it does before the next one's.
-        solver.step(1)
+        solver.step(1)  # what the GPU still has to do when this ends, the next one waits for
         seconds.append(time.perf_counter() - begin)
     reckoned = sum(needed_bytes(solver.net).values()) / 2**20
     found: dict[str, Any] = {"seconds": seconds, "waited": waited, "reckoned_mib": reckoned}
