@@ -81,6 +81,17 @@ def test_pairs_by_torch_are_exact(layers: tuple[Layer, ...]) -> None:
     assert found[2] == 0
 
 
+def test_sources_are_brought_to_the_gpu_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    distance, targets, sources, rows, columns = some_pairs(SMALL)
+    pairs = DevicePairs(distance, targets, "cpu")
+    distances = exact_distances(distance, targets, sources)
+    near = pairs.within(sources, distances.max(axis=1))
+    monkeypatch.setattr(DevicePairs, "_upload", None)
+    again = pairs.within(sources, distances.max(axis=1))
+    assert [found.tolist() for found in again] == [found.tolist() for found in near]
+    assert (pairs.exact(sources, rows, columns) == distances[rows, columns]).all()
+
+
 def test_a_gpu_that_multiplies_in_a_lesser_precision_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -131,14 +132,35 @@ class DevicePairs:
 
     def _product(self, sources: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the product, S x T float32, and the sources' own(), float64 (S,)."""
-        counts = self._held(sources)
         total = torch.zeros((len(sources), len(self._own)), device=self._device)
         own = torch.zeros(len(sources), dtype=torch.float64, device=self._device)
-        for slab, targets in zip(self._slabs, self._operands):
-            here = _index(counts, slab.start, slab.stop)
+        # zip() asks the first once more at the end: then the counts are kept
+        for counts, slab, targets in zip(self._by_slab(sources), self._slabs, self._operands):
+            here = _index(counts, 0, slab.stop - slab.start)
             total.addmm_(_operand(here, slab.log, slab.share), targets.T)
             own += slab.own[here].sum(dim=1)
         return total, own
+
+    def _by_slab(self, sources: np.ndarray) -> Iterator[torch.Tensor]:
+        """Yield the counts of `sources` slab by slab, on the device, and keep them all there.
+
+        From page-locked memory: so a slab is brought while the device still multiplies the one
+        before.
+        """
+        if self._last is not None and self._last[0] is sources:
+            yield from (self._last[1][:, slab.start : slab.stop] for slab in self._slabs)
+            return
+        self._last = None  # its memory first
+        counts = _signed(sources)
+        kept = torch.empty(counts.shape, dtype=counts.dtype, device=self._device)
+        locked = self._device.type == "cuda"
+        for slab in self._slabs:
+            some = counts[:, slab.start : slab.stop]
+            # torch uses this memory again only when it has been copied from
+            staged = torch.empty(some.shape, dtype=some.dtype, pin_memory=locked).copy_(some)
+            arriving = staged.to(self._device, non_blocking=True)
+            yield kept[:, slab.start : slab.stop].copy_(arriving)
+        self._last = sources, kept
 
     def _held(self, sources: np.ndarray) -> torch.Tensor:
         """Return `sources` on the device: copied there once, though asked about twice."""
@@ -148,15 +170,20 @@ class DevicePairs:
         return self._last[1]
 
     def _upload(self, counts: np.ndarray) -> torch.Tensor:
-        """Copy counts to the device as signed integers of their size, which torch can index."""
-        return self._to_device(counts.view(f"i{counts.dtype.itemsize}"))
+        """Copy counts to the device."""
+        return _signed(counts).to(self._device)
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
+def _signed(counts: np.ndarray) -> torch.Tensor:
+    """Return counts as signed integers of their size, which torch can index."""
+    return torch.from_numpy(np.ascontiguousarray(counts).view(f"i{counts.dtype.itemsize}"))
+
+
 def _index(counts: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    """Return what _upload() took for signed integers as the counts that they are: int64."""
+    """Return what _signed() took for signed integers as the counts that they are: int64."""
     return counts[:, start:stop].long() & (0xFFFF if counts.dtype == torch.int16 else 0xFFFFFFFF)
 
 
