@@ -127,6 +127,19 @@ def test_a_command_that_goes_on_finds_its_first_outputs(tmp_path: Path) -> None:
     assert a.read_text() == "x\nx\n"
 
 
+def test_a_command_that_appends_has_to_end(tmp_path: Path) -> None:
+    """As training does, which tests once more when its last snapshot lies there."""
+    out = tmp_path / "emptied" / "out"
+    words = ["sh", "-c", 'echo x >> "$0" && test -e "$1"', str(out), str(tmp_path / "go")]
+    step = Step("1", words, [], [str(out)], emptied=[str(out.parent)], appends=True)
+    with pytest.raises(StepFailed):
+        run_all(tmp_path, step)
+    (tmp_path / "go").touch()
+    run_all(tmp_path, step)
+    run_all(tmp_path, step)
+    assert out.read_text() == "x\nx\n"
+
+
 def test_the_times_of_all_attempts_add_up(tmp_path: Path) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     a.write_text("a")

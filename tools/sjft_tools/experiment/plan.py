@@ -275,7 +275,9 @@ class Plan:
         size: int = 1,
     ) -> Step:
         goes_on = words[1] in ("evaluate", "harden")
-        return Step(name, words, inputs, outputs, work, emptied, size, goes_on)
+        # the last test comes behind the last snapshot
+        appends = words[1] == "train"
+        return Step(name, words, inputs, outputs, work, emptied, size, goes_on, appends)
 
 
 def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:

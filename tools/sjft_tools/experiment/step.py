@@ -43,7 +43,8 @@ class Step:
     `work`: paths of unfinished work, which a new beginning has to do without; `emptied`: folders
     that must be there, and empty, at a new beginning. `size`: what the time that it takes grows
     with, beside other steps of its kind. `goes_on`: the command goes on behind the first of its
-    outputs; others replace nothing, and must not find any.
+    outputs; others replace nothing, and must not find any. `appends`: the command still writes into
+    outputs that are there, and only its own end tells that they are complete.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Step:
     emptied: Sequence[str] = ()
     size: int = 1
     goes_on: bool = False
+    appends: bool = False
 
     @property
     def kind(self) -> str:
@@ -134,8 +136,8 @@ class Steps:
             self._clear(step)
         self._write(step, "begun", {**wanted, "spent": spent, "since": time.time()})
         started = time.monotonic()
-        # Outputs appear only when complete: a kill may have come between the last and the marker.
-        if not all(os.path.exists(path) for path in step.outputs):
+        # A kill may have come between the last output, which appears when complete, and the marker.
+        if step.appends or not all(os.path.exists(path) for path in step.outputs):
             if not step.goes_on:
                 self._remove_some_outputs(step)
             self._before(step, spent)
