@@ -25,7 +25,7 @@ def add_what_was_run(page: Page, run: FinishedRun) -> None:
         "The rounds of the experiment",
         ("", *rounds[0]),
         [
-            (f"round {n}", *("" if value is None else f"{value:g}" for value in each.values()))
+            (f"round {n}", *("" if value is None else str(value) for value in each.values()))
             for n, each in enumerate(rounds, 1)
         ],
     )
