@@ -60,7 +60,7 @@ class Distance:
                 )
             share = np.arange(layer.pixels + 1) / layer.pixels
             stop = start + layer.channels * bins
-            tables = LayerTables(start, stop, share, np.log(share + EPS), layer.weight / 2)
+            tables = LayerTables(start, stop, share, _guarded_log(share), layer.weight / 2)
             self.layers.append(tables)
             start = stop
 
@@ -83,6 +83,15 @@ class Distance:
             units = np.rint(p, out=p).astype(np.int64).sum(axis=1)
             distances += layer.factor * (units * QUANTUM)
         return distances
+
+
+def _guarded_log(share: np.ndarray) -> np.ndarray:
+    """Return log(share + EPS), float64.
+
+    By way of the longer float: in float64 the C library and numpy round a few logarithms
+    differently from one processor to the next, and machines that share a search would disagree.
+    """
+    return np.log((share + EPS).astype(np.longdouble)).astype(np.float64)
 
 
 def _look_up(counts: np.ndarray, layer: LayerTables) -> tuple[np.ndarray, np.ndarray]:
