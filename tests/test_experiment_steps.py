@@ -235,6 +235,13 @@ def test_fingerprints(tmp_path: Path) -> None:
     assert of(str(tmp_path / "folder")) == before
     (folder / "b.png").write_bytes(b"")
     assert of(str(tmp_path / "folder")) != before
+    # a run in a folder that it reads changes nothing in there
+    (folder / "runs" / "x").mkdir(parents=True)
+    before = of(str(tmp_path / "folder"))
+    (folder / "runs" / "x" / "log").touch()
+    assert of(str(tmp_path / "folder")) != before
+    (tmp_path / "link").symlink_to(folder / "runs")
+    assert Fingerprints(str(tmp_path / "link" / "x")).of(str(tmp_path / "folder")) == before
 
 
 def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ MISSING = "missing"
 class Fingerprints:
     """Fingerprints of paths. A file is read once as long as its size and times stay the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: str = "") -> None:
+        """Take them; `without`: a folder that does not count as a part of others: the run's."""
+        self._without = os.path.realpath(without) if without else ""
         self._known: dict[str, tuple[tuple[int, int, int], str]] = {}
 
     def of(self, path: str) -> str:
@@ -28,7 +30,7 @@ class Fingerprints:
         if os.path.isfile(os.path.join(path, SIDE_FILE)):
             return self._of_lmdb(os.path.join(path, SIDE_FILE))
         if os.path.isdir(path):
-            return _of_folder(path)
+            return self._of_folder(path)
         if os.path.exists(path):
             return self._of_file(path)
         return MISSING
@@ -58,16 +60,16 @@ class Fingerprints:
             known = self._known[path] = (identity, f"sha256:{digest.hexdigest()}")
         return known[1]
 
-
-def _of_folder(path: str) -> str:
-    lines = []
-    for parent, folders, files in os.walk(path):
-        folders.sort()
-        for name in sorted(files):
-            file = os.path.join(parent, name)
-            size = os.path.getsize(file) if os.path.exists(file) else MISSING  # a dangling link
-            lines.append(f"{os.path.relpath(file, path)}\0{size}\n")
-    return _digest("".join(lines).encode("utf-8", "surrogateescape"))
+    def _of_folder(self, path: str) -> str:
+        lines = []
+        place = os.path.realpath(path)
+        for parent, folders, files in os.walk(place):
+            folders[:] = sorted(f for f in folders if os.path.join(parent, f) != self._without)
+            for name in sorted(files):
+                file = os.path.join(parent, name)
+                size = os.path.getsize(file) if os.path.exists(file) else MISSING  # a dangling link
+                lines.append(f"{os.path.relpath(file, place)}\0{size}\n")
+        return _digest("".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def _digest(content: bytes) -> str:

@@ -108,7 +108,7 @@ class Steps:
         self._lock = lock
         self._again = again
         self._before = before
-        self._fingerprints = Fingerprints()
+        self._fingerprints = Fingerprints(folder)
         self.done: dict[str, Marker] = {}
         """Step -> marker, of all that were run or found done."""
 
