@@ -107,8 +107,8 @@ def iterations(settings: Settings, device: str) -> list[float]:
     batch, half = settings["batch"], settings["batch"] // 2
     net = Joint(settings["net"]).to(device)
     side, classes = NETS[settings["net"]][3:]
-    images = torch.zeros((batch, 3, side, side), device=device)
-    labels = [torch.zeros(half, dtype=torch.int64, device=device) for _ in classes]
+    images = 60 * torch.randn((batch, 3, side, side), device=device)
+    labels = [torch.randint(number, (half,), device=device) for number in classes]
     solver = torch.optim.SGD(net.parameters(), 0.0, momentum=0.9, weight_decay=1e-4)
     seconds: list[float] = []
     until = None

@@ -46,6 +46,8 @@ def main() -> None:
         net.write_text(nets.text(joint, data, asked["engine"]))
         file.write_text(nets.solver_text(str(net), 1 << 30, gpu, base_lr=0.0))
         solver = caffe.get_solver(str(file))
+    if dummy:
+        nets.fill_inputs(solver.net, joint, batch)
     begin_seconds = time.perf_counter() - start
     solver.step(_WARM_UP)
     waited.clear()
