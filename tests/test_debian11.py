@@ -38,7 +38,7 @@ OFFLINE = {
     *("index", "leaks"),
     *("limits", "matching", "migration", "models", "multi_crop", "neighbours", "nets", "netscope"),
     *("only_skip", "overlap", "plot", "prototxt", "random_neighbours", "retrieval", "retrieve"),
-    *("report", "run", "view"),
+    *("merged", "report", "run", "step_output", "unfinished", "view"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.

@@ -39,6 +39,18 @@ _PATIENCE_S = 30.0
 _AHEAD = 2
 
 
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Turn what Dask raises when the scheduler is gone into InputError."""
+    try:
+        yield
+    except (distributed.CancelledError, distributed.comm.CommClosedError):
+        raise InputError(
+            "the connection to the Dask scheduler is lost: start it and its workers, then run the "
+            "same command again"
+        ) from None
+
+
 class Team:
     """Workers that have been checked; they read the image LMDBs themselves."""
 
@@ -47,6 +59,7 @@ class Team:
         self._order = order
         self._work = work
 
+    @_connected()
     def check(self) -> None:
         """Raise InputError, naming worker and reason, unless all workers can do the work."""
         for sentence in self._client.run(_probe_of(self._order.plan.sjft_version)).values():
@@ -54,6 +67,7 @@ class Team:
                 raise InputError(sentence)
         self._client.run(worker.check, self._order)
 
+    @_connected()
     def compute(
         self,
         prepared: Prepared,
@@ -82,8 +96,7 @@ class Team:
                 if not running:
                     return
                 for future in self._next(running):
-                    with _connected():
-                        found = _result(future, running[future])
+                    found = _result(future, running[future])
                     if found is None:
                         continue
                     shard, (candidates, stats) = running.pop(future), found
@@ -99,7 +112,7 @@ class Team:
         """Wait for shards to be done; raise InputError once there has been no worker for long."""
         alone_since = None
         while True:
-            with _connected(), contextlib.suppress(TimeoutError, distributed.TimeoutError):
+            with contextlib.suppress(TimeoutError, distributed.TimeoutError):
                 return distributed.wait(list(running), 2, "FIRST_COMPLETED").done
             if self._client.nthreads():
                 alone_since = None
@@ -110,18 +123,6 @@ class Team:
                     "the Dask scheduler has no worker left: start some, then run the same command "
                     "again"
                 )
-
-
-@contextlib.contextmanager
-def _connected() -> Iterator[None]:
-    """Turn what Dask raises when the scheduler is gone into InputError."""
-    try:
-        yield
-    except (distributed.CancelledError, distributed.comm.CommClosedError):
-        raise InputError(
-            "the connection to the Dask scheduler is lost: start it and its workers, then run the "
-            "same command again"
-        ) from None
 
 
 def _result(future: distributed.Future, shard: int) -> tuple[Candidates, Stats] | None:
