@@ -6,23 +6,13 @@ functions give up Python's lock, so that threads run them side by side.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 import numpy as np
-from numba import njit
 
 from sjft_tools.bin_fitting import GRID
+from sjft_tools.compiled import compiled
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile `function` when it is first called, or load what an earlier process compiled."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder to keep it in
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled
 def count_bins(
     values: np.ndarray,
     start: np.ndarray,
@@ -78,7 +68,7 @@ def count_bins(
                 out[n, h, b] = even[b] + odd[b]
 
 
-@_compiled
+@compiled
 def count_grid(
     values: np.ndarray,
     minimum: np.ndarray,

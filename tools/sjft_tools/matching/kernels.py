@@ -6,37 +6,19 @@ lock, so that threads run them side by side.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 import numpy as np
-from numba import njit
+
+from sjft_tools.compiled import compiled, compiled_in_any_order
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Compile `function` when it is first called, or load what an earlier process compiled."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder to keep it in
-        return njit(nogil=True)(function)
-
-
-def _compiled_in_any_order(function: Callable[..., Any]) -> Any:
-    """Compile `function` so that its sums may be added up in any order, several at a time."""
-    flags = {"reassoc", "contract", "nsz"}
-    try:
-        return njit(nogil=True, cache=True, fastmath=flags)(function)
-    except RuntimeError:  # no folder to keep it in
-        return njit(nogil=True, fastmath=flags)(function)
-
-
-@_compiled
+@compiled
 def look_up(counts: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     """Write left[counts], right[counts] side by side: `counts` N x n, `out` N x 2 n float32."""
     for row in range(len(counts)):
         _look_up_row(counts[row], left, right, out[row])
 
 
-@_compiled
+@compiled
 def add_own(counts: np.ndarray, own: np.ndarray, out: np.ndarray) -> None:
     """Add the sums of own[counts] over each row: `counts` N x n, `own` and `out` float64."""
     number, width = counts.shape
@@ -53,7 +35,7 @@ def add_own(counts: np.ndarray, own: np.ndarray, out: np.ndarray) -> None:
         out[row] += (first + second) + (third + fourth)
 
 
-@_compiled
+@compiled
 def merge(counts: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
     """Write the sums of counts between `ends`: `counts` N x C x B, `out` N x C x (ends - 1)."""
     for row in range(counts.shape[0]):
@@ -66,7 +48,7 @@ def merge(counts: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
                 sums[run] = total
 
 
-@_compiled_in_any_order
+@compiled_in_any_order
 def add_products(
     counts: np.ndarray,
     left: np.ndarray,
@@ -92,7 +74,7 @@ def add_products(
                 _add_row(here, targets[chunk], places[s, : near[s]], total[s])
 
 
-@_compiled
+@compiled
 def _look_up_row(counts: np.ndarray, left: np.ndarray, right: np.ndarray, out: np.ndarray) -> None:
     width = len(counts)
     first, second = out[:width], out[width:]
@@ -102,7 +84,7 @@ def _look_up_row(counts: np.ndarray, left: np.ndarray, right: np.ndarray, out: n
         second[i] = right[count]
 
 
-@_compiled_in_any_order
+@compiled_in_any_order
 def _add_row(
     source: np.ndarray, targets: np.ndarray, places: np.ndarray, total: np.ndarray
 ) -> None:
@@ -130,7 +112,7 @@ def _add_row(
         total[places[k]] += x
 
 
-@_compiled
+@compiled
 def keep_near(
     total: np.ndarray,
     rest: np.ndarray,
@@ -153,7 +135,7 @@ def keep_near(
         near[s] = kept
 
 
-@_compiled
+@compiled
 def cut(counts: np.ndarray, out: np.ndarray, large: np.ndarray) -> None:
     """Write counts cut to 255, N x n uint8, and how many are that large in each row, int64."""
     number, width = counts.shape
@@ -167,7 +149,7 @@ def cut(counts: np.ndarray, out: np.ndarray, large: np.ndarray) -> None:
         large[row] = found
 
 
-@_compiled
+@compiled
 def large_places(cut_counts: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
     """Write where the elements 255 are, row by row, row i from out[starts[i]] on: int64."""
     number, width = cut_counts.shape
@@ -180,7 +162,7 @@ def large_places(cut_counts: np.ndarray, starts: np.ndarray, out: np.ndarray) ->
                     at += 1
 
 
-@_compiled
+@compiled
 def small_terms(
     targets: np.ndarray,
     sources: np.ndarray,
@@ -209,7 +191,7 @@ def small_terms(
         out[i] = (first + second) + (third + fourth)
 
 
-@_compiled
+@compiled
 def add_large_terms(
     targets: np.ndarray,
     sources: np.ndarray,
