@@ -17,7 +17,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from sjft_tools.child_process import die_with_parent, program
+from sjft.parent_death import die_with_parent
+from sjft_tools.child_process import program
 from sjft_tools.experiment.step_log import StepLog
 
 #: For a command to end after it was asked to: a training net's iteration and snapshot take a while.
@@ -75,8 +76,10 @@ def _interrupts_held() -> Iterator[Iterable[int]]:
 def _started(
     words: Sequence[str], channels: Sequence[_Channel], lock: int, mask: Iterable[int]
 ) -> subprocess.Popen[bytes]:
+    parent = os.getpid()
+
     def prepare() -> None:
-        die_with_parent()
+        die_with_parent(parent, signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     try:
