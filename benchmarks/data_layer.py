@@ -4,8 +4,9 @@
 
 All ways read the same LMDBs of JPEG records, 256 x 256 and larger, made below build/benchmarks/ from
 drawn photographs or from the images in DIR: batch 18, crop 224 at random, mirror, mean. In each
-round every way has its turn, in random order; batches that were ready before do not count. Shown
-are medians over the rounds, and of the ratios within each round also the 95 % confidence interval.
+round every way has its turn, in random order and in processes of the round; batches that were ready
+before do not count. Shown are medians over the rounds, and of the ratios within each round also the
+95 % confidence interval.
 "cores" is how many a way kept busy.
 
 Then a real net takes training steps, fed by JointDataLayer and by DummyData in turn.

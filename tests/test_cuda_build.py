@@ -30,6 +30,7 @@ int main() {
              CUDNN_CONVOLUTION_BWD_DATA_SPECIFY_WORKSPACE_LIMIT, 8, &data);
 }
 """
+WORKSPACE = "int main() { return sjft::Workspace(0, 8) == NULL; }"
 
 
 def script(name: str, cache: Path, status: int = 1, **environment: str) -> str:
@@ -94,14 +95,14 @@ def cudnn_headers() -> list[Path]:
     return [place for place in found if place is not None]
 
 
-def test_the_removed_functions_compile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("header", ["cuda/cudnn_algorithms.hpp", "cuda/cudnn_workspace.hpp"])
+def test_the_headers_compile(header: str, tmp_path: Path) -> None:
     headers = cudnn_headers()
     if len(headers) < 2:
         pytest.skip("needs the headers of cuDNN, as a machine with a GPU has them")
-    source = tmp_path / "convolutions.cpp"
-    source.write_text(CONVOLUTIONS)
+    source = tmp_path / "program.cpp"
+    source.write_text(CONVOLUTIONS if "algorithms" in header else WORKSPACE)
     includes = [f"-I{folder}" for folder in (TOOLS / "include", *headers)]
-    header = "cuda/cudnn_algorithms.hpp"
     command = ["g++", "-std=c++14", "-fsyntax-only", "-include", header, *includes, source]
     subprocess.run(command, check=True)
 

@@ -42,7 +42,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "matching": {"share": float, "differing": 0, "authors": dict, "sources_done": 3000},
     "describing": {"rates": dict, "errors": list},
 }
-TABLES = {"net": 6, "layers": 3, "training": 3, "times": 3, "matching": 3, "describing": 1}
+TABLES = {"net": 6, "layers": 3, "training": 3, "times": 4, "matching": 3, "describing": 1}
 
 Finished = subprocess.CompletedProcess
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nets
-from layer_costs import costs
+from layer_costs import Cost, costs
 from step import Findings, Settings, run
 from tables import table
 
@@ -32,7 +32,9 @@ def main(settings: Settings, findings: Findings) -> None:
         log = timed(settings, str(file))
         caffe = import_caffe()
         nets.use(caffe, settings["gpu"])
-        least = costs(caffe.Net(str(file), caffe.TRAIN))
+        net = caffe.Net(str(file), caffe.TRAIN)
+        least = costs(net)
+        types = {name: layer.type for name, layer in zip(net._layer_names, net.layers)}
     measured = {(name, way): float(ms) / 1000 for name, way, ms in _LINE.findall(log)}
     totals = {name: float(ms) / 1000 for name, ms in _TOTAL.findall(log)}
     if not measured or not totals:
@@ -61,11 +63,12 @@ def main(settings: Settings, findings: Findings) -> None:
         measured={f"{name} {way}": value for (name, way), value in measured.items()},
         totals=totals,
     )
-    bound = sum(
-        least[name][way].seconds(rates["TensorFloat-32"], rates["bytes"])
-        for name, way in measured
-        if name in least
+    kinds = by_type(measured, least, types, rates)
+    findings.add(
+        table("By type of layer", ["type", "layers", "ms", "bound with TF32, ms", "reached"], kinds),
+        kinds=kinds,
     )
+    bound = sum(row[3] for row in kinds) / 1000
     whole = totals["Forward-Backward"]
     findings.add(
         table(
@@ -79,6 +82,25 @@ def main(settings: Settings, findings: Findings) -> None:
         ),
         bound_seconds=bound,
     )
+
+
+def by_type(
+    measured: dict[tuple[str, str], float],
+    least: dict[str, dict[str, Cost]],
+    types: dict[str, str],
+    rates: dict[str, float],
+) -> list[list[Any]]:
+    """Return a row for each type of layer, the slowest first."""
+    rows = []
+    for kind in dict.fromkeys(types.values()):
+        own = [key for key in measured if types.get(key[0]) == kind]
+        ms = 1000 * sum(measured[key] for key in own)
+        bound = 1000 * sum(
+            least[name][way].seconds(rates["TensorFloat-32"], rates["bytes"]) for name, way in own
+        )
+        if own:
+            rows.append([kind, len({name for name, _ in own}), ms, bound, bound / ms if ms else ""])
+    return sorted(rows, key=lambda row: -row[2])
 
 
 def timed(settings: Settings, net: str) -> str:

@@ -17,7 +17,7 @@ FULL: Sizes = {
         "rounds": 2,
         "records": [600, 1200],
         "side": 256,
-        "choices": 5,
+        "choices": 6,
         "most_mib": None,
     },
     "times": {

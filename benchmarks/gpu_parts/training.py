@@ -24,14 +24,11 @@ PROBE = Path(__file__).with_name("train_probe.py")
 #: Name -> the convolutions' engine, and the environment that decides on cuDNN's choices.
 CHOICES: dict[str, tuple[str | None, dict[str, str]]] = {
     "TensorFloat-32 ruled out": (None, {"NVIDIA_TF32_OVERRIDE": "0"}),
-    "workspaces of 64 MiB": (None, {"SJFT_CUDNN_WORKSPACE": "64"}),
-    # room to turn the largest bottom and top from NCHW to NHWC, which tensor cores want
-    "workspaces of 256 MiB": (None, {"SJFT_CUDNN_WORKSPACE": "256"}),
-    "workspaces of 256 MiB, algorithms timed": (
-        None,
-        {"SJFT_CUDNN_WORKSPACE": "256", "SJFT_CUDNN_SEARCH": "1"},
-    ),
+    "workspaces of at most 8 MiB": (None, {"SJFT_CUDNN_WORKSPACE": "8"}),  # as Caffe is published
+    "algorithms timed": (None, {"SJFT_CUDNN_SEARCH": "1"}),
     "engine: CAFFE, products by cuBLAS": ("CAFFE", {}),
+    "workspaces of at most 64 MiB": (None, {"SJFT_CUDNN_WORKSPACE": "64"}),
+    "workspaces of at most 2 GiB": (None, {"SJFT_CUDNN_WORKSPACE": "2048"}),
 }
 #: Of the free memory, what the largest batch is tried to take, until one fits.
 SHARES = (0.95, 0.88, 0.8)

@@ -2,9 +2,10 @@
 // Included by the compiler into every C++ file of libcaffe's CUDA build; does nothing with older cuDNN.
 //
 // Built on the queries that replaced them (cudnnGetConvolution...Algorithm_v7): the first algorithm
-// whose workspace fits the caller's limit, 8 MiB in Caffe's layers. Caffe asks again at every forward
-// pass, so the answers are kept, by device and shapes. Two variables of the environment change the choice:
-//   SJFT_CUDNN_WORKSPACE=64   another limit, in MiB, for each convolution's three passes
+// whose workspace is within a limit. Caffe's own limit, 8 MiB, is of a time when every layer kept its
+// workspaces; now all share them (cudnn_workspace.hpp). Caffe asks again at every forward pass, so the answers
+// are kept, by device and shapes. Two variables of the environment change the choice:
+//   SJFT_CUDNN_WORKSPACE=64   another limit than 512 MiB, for each of a convolution's three passes
 //   SJFT_CUDNN_SEARCH=1       time the algorithms (cudnnFindConvolution...Algorithm) instead of
 //                             asking cuDNN's heuristics
 #ifndef SJFT_CUDNN_ALGORITHMS_HPP_
@@ -61,9 +62,9 @@ inline void Describe(cudnnConvolutionDescriptor_t convolution, Problem* problem)
   problem->insert(problem->end(), of, of + 7);
 }
 
-inline size_t WorkspaceLimit(size_t callers) {
+inline size_t WorkspaceLimit() {
   static const char* mebibytes = std::getenv("SJFT_CUDNN_WORKSPACE");
-  return mebibytes ? std::strtoull(mebibytes, NULL, 10) << 20 : callers;
+  return (mebibytes ? std::strtoull(mebibytes, NULL, 10) : 512) << 20;
 }
 
 inline bool Search() {
@@ -76,7 +77,7 @@ inline bool Search() {
 template <typename Perf, typename Function, typename Size, typename Algorithm, typename A, typename B,
     typename C>
 cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handle, A a, B b,
-    cudnnConvolutionDescriptor_t convolution, C c, size_t limit, Algorithm* algorithm) {
+    cudnnConvolutionDescriptor_t convolution, C c, Algorithm* algorithm) {
   static thread_local std::map<Problem, Algorithm> chosen;
   int device = 0;
   cudaGetDevice(&device);
@@ -104,7 +105,7 @@ cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handl
     size_t memory = 0;
     if (results[i].status == CUDNN_STATUS_SUCCESS &&
         size(handle, a, b, convolution, c, results[i].algo, &memory) == CUDNN_STATUS_SUCCESS &&
-        memory <= WorkspaceLimit(limit)) {
+        memory <= WorkspaceLimit()) {
       *algorithm = results[i].algo;
       break;
     }
@@ -117,28 +118,28 @@ cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handl
 
 inline cudnnStatus_t cudnnGetConvolutionForwardAlgorithm(cudnnHandle_t handle,
     cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t convolution,
-    cudnnTensorDescriptor_t y, int /* preference */, size_t limit, cudnnConvolutionFwdAlgo_t* algorithm) {
+    cudnnTensorDescriptor_t y, int /* preference */, size_t /* limit */, cudnnConvolutionFwdAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionFwdAlgoPerf_t>(cudnnGetConvolutionForwardAlgorithm_v7,
       cudnnFindConvolutionForwardAlgorithm, cudnnGetConvolutionForwardWorkspaceSize, handle, x, w,
-      convolution, y, limit, algorithm);
+      convolution, y, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardFilterAlgorithm(cudnnHandle_t handle,
     cudnnTensorDescriptor_t x, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t convolution,
-    cudnnFilterDescriptor_t dw, int /* preference */, size_t limit,
+    cudnnFilterDescriptor_t dw, int /* preference */, size_t /* limit */,
     cudnnConvolutionBwdFilterAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
       cudnnGetConvolutionBackwardFilterAlgorithm_v7, cudnnFindConvolutionBackwardFilterAlgorithm,
-      cudnnGetConvolutionBackwardFilterWorkspaceSize, handle, x, dy, convolution, dw, limit, algorithm);
+      cudnnGetConvolutionBackwardFilterWorkspaceSize, handle, x, dy, convolution, dw, algorithm);
 }
 
 inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(cudnnHandle_t handle,
     cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t convolution,
-    cudnnTensorDescriptor_t dx, int /* preference */, size_t limit,
+    cudnnTensorDescriptor_t dx, int /* preference */, size_t /* limit */,
     cudnnConvolutionBwdDataAlgo_t* algorithm) {
   return sjft::Choose<cudnnConvolutionBwdDataAlgoPerf_t>(
       cudnnGetConvolutionBackwardDataAlgorithm_v7, cudnnFindConvolutionBackwardDataAlgorithm,
-      cudnnGetConvolutionBackwardDataWorkspaceSize, handle, w, dy, convolution, dx, limit, algorithm);
+      cudnnGetConvolutionBackwardDataWorkspaceSize, handle, w, dy, convolution, dx, algorithm);
 }
 
 #endif  // CUDNN_MAJOR >= 8
