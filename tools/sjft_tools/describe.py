@@ -14,9 +14,11 @@ import numpy as np
 from sjft.errors import BadImageError
 from sjft.image_lmdb import ImageLmdb
 from sjft.images import decode_datum
-from sjft_tools.banks.bank import Bank, warp
+from sjft_tools.banks.bank import Bank, TorchBank, warp
+from sjft_tools.banks.fixed_batches import in_fixed_batches
 from sjft_tools.command import progress
 from sjft_tools.histogram import Histogrammer
+from sjft_tools.histogram_torch import TorchHistogrammer
 from sjft_tools.overlap import cores, in_order
 
 #: Takes in the record position of an image that cannot be decoded, and the sentence that says so.
@@ -110,6 +112,7 @@ def batches(
 class Describer:
     """A bank and the bins for its responses: what turns images into descriptors.
 
+    Where torch filters on a GPU, it counts there too: responses take longer to copy than to find.
     A descriptor depends on its image alone, not on those that are described with it, nor on the
     number of threads.
     """
@@ -117,6 +120,9 @@ class Describer:
     def __init__(self, bank: Bank, histogrammer: Histogrammer) -> None:
         self._bank = bank
         self._histogrammer = histogrammer
+        self._on_gpu: TorchHistogrammer | None = None
+        if bank.backend == "cuda":
+            self._on_gpu = TorchHistogrammer(histogrammer.inner, bank.backend)
 
     def stream(
         self,
@@ -139,4 +145,12 @@ class Describer:
 
     def describe(self, images: np.ndarray) -> np.ndarray:
         """Return the descriptors of N x crop x crop x 3 uint8 BGR images: N x dimensions counts."""
-        return self._histogrammer.counts(self._bank.responses(images))
+        if self._on_gpu is None:
+            return self._histogrammer.counts(self._bank.responses(images))
+        counted = in_fixed_batches(images, self._bank.batch, self._count_on_gpu)
+        return counted[0]
+
+    def _count_on_gpu(self, images: np.ndarray) -> list[np.ndarray]:
+        """Describe exactly a batch of images; their responses stay on the GPU."""
+        responses = cast(TorchBank, self._bank).device_responses(images)
+        return [cast(TorchHistogrammer, self._on_gpu).counts(responses)]

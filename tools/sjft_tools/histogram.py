@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,15 +54,24 @@ def _float32_at_least(values: np.ndarray) -> np.ndarray:
     return np.where(rounded < values, np.nextafter(rounded, np.float32(np.inf)), rounded)
 
 
-def _table(bins: Bins) -> Table:
+def inner_edges(bins: Bins) -> np.ndarray:
+    """Return float32 D x (B-1), ascending: a response's bin is the number of those not above it."""
     # A response at the minimum belongs to bin 0 even where an edge lies on the minimum.
     above_minimum = np.nextafter(bins.minimum, np.float32(np.inf))
-    inner = np.maximum(_float32_at_least(bins.edges[:, :-1]), above_minimum[:, None])
+    return np.maximum(_float32_at_least(bins.edges[:, :-1]), above_minimum[:, None])
+
+
+def counts_type(layers: Sequence[Any]) -> type[np.unsignedinteger]:
+    """Return the integers for counts of N x channels x pixels responses: uint16, if they do."""
+    return np.uint16 if max(layer.shape[2] for layer in layers) < 65536 else np.uint32
+
+
+def _table(inner: np.ndarray) -> Table:
     start = inner[:, 0].copy()
     with np.errstate(over="ignore", divide="ignore"):
         scale = np.float32(_CELLS) / (inner[:, -1] - start)
     scale[~np.isfinite(scale)] = 0
-    first = np.empty((len(inner), _CELLS), np.min_scalar_type(bins.edges.shape[1]))
+    first = np.empty((len(inner), _CELLS), np.min_scalar_type(inner.shape[1] + 1))
     widest = np.empty(len(inner), np.int64)
     for channel, edges in enumerate(inner):
         cells = _cells(edges, start[channel], scale[channel])
@@ -83,7 +93,8 @@ class Histogrammer:
 
     def __init__(self, bins: Bins) -> None:
         self.bins = bins.edges.shape[1]
-        self._table = _table(bins)
+        self.inner = inner_edges(bins)
+        self._table = _table(self.inner)
         self._compiled = compiled()
 
     def counts(self, responses: list[np.ndarray]) -> np.ndarray:
@@ -94,10 +105,7 @@ class Histogrammer:
         call it at once.
         """
         number = len(responses[0])
-        pixels = max(layer.shape[2] for layer in responses)
-        out = np.empty(
-            (number, len(self._table.start), self.bins), np.uint16 if pixels < 65536 else np.uint32
-        )
+        out = np.empty((number, len(self.inner), self.bins), counts_type(responses))
         channel = 0
         for layer in responses:
             if self._compiled is not None:

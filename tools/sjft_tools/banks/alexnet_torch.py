@@ -39,9 +39,10 @@ class TorchAlexNetBank(AlexNetBank):
             for name, array in arrays.items()
         }
 
-    def _filter(self, images: np.ndarray) -> list[np.ndarray]:
+    def device_responses(self, images: np.ndarray) -> list[Any]:
+        """See bank.TorchBank."""
         with self._on.running() as torch:
-            pixels = torch.from_numpy(images).to(self._on.device).to(torch.float32)
+            pixels = self._on.there(images).to(torch.float32)
             conv = torch.nn.functional.conv2d
             conv1 = conv(
                 (pixels - self._mean).permute(0, 3, 1, 2),
@@ -54,7 +55,10 @@ class TorchAlexNetBank(AlexNetBank):
             conv2 = conv(
                 pooled, self._weights["conv2_w"], self._weights["conv2_b"], padding=2, groups=2
             )
-            return [maps.flatten(2).contiguous().cpu().numpy() for maps in (conv1, conv2)]
+            return [maps.flatten(2).contiguous() for maps in (conv1, conv2)]
+
+    def _filter(self, images: np.ndarray) -> list[np.ndarray]:
+        return [maps.cpu().numpy() for maps in self.device_responses(images)]
 
 
 def _lrn(maps: Any) -> Any:

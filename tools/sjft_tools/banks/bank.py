@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -44,6 +44,16 @@ class Bank(Protocol):
 
         Returns for each layer N x channels x pixels float32. An image's responses do not depend on
         the other images, nor on the number of threads; any number of threads may call it at once.
+        """
+
+
+class TorchBank(Bank, Protocol):
+    """A bank by torch: of the backend "torch" or "cuda"."""
+
+    def device_responses(self, images: np.ndarray) -> list[Any]:
+        """Return what responses() does, as tensors on the backend's device.
+
+        `images`: exactly `batch` of them. On a GPU the filters may still be at work.
         """
 
 

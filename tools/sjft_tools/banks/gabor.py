@@ -9,6 +9,7 @@ they fall to half of their peaks.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,10 +99,15 @@ class GaborBank:
         """Return [N x 48 x resize**2 float32] for N x resize x resize x 3 uint8 BGR images."""
         return in_fixed_batches(images, self.batch, self._filter)
 
-    def _filter(self, images: np.ndarray) -> list[np.ndarray]:
+    def device_responses(self, images: np.ndarray) -> list[Any]:
+        """See bank.TorchBank; by the backend numpy, an array."""
         # BT.601 luma, 0..255
         grey = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images])
         # No response depends on the brightness; so a plain image's are zero and no rounding errors.
         grey = grey.astype(np.float32)
         maps = self._filters(grey - grey[:, :1, :1])
         return [maps.reshape(len(images), -1, self.resize * self.resize)]
+
+    def _filter(self, images: np.ndarray) -> list[np.ndarray]:
+        (maps,) = self.device_responses(images)
+        return [maps if self.backend == "numpy" else maps.cpu().numpy()]

@@ -115,8 +115,8 @@ def _product(left: Any, right: Any) -> Any:
     return sum(parts[1:], parts[0])
 
 
-#: N x n x n float32 images -> N x scales x angles x 2 x n x n float32
-Filters = Callable[[np.ndarray], np.ndarray]
+#: N x n x n float32 images -> N x scales x angles x 2 x n x n float32; by torch, on its device
+Filters = Callable[[np.ndarray], Any]
 
 
 def make_filters(kernels: list[list[np.ndarray]], side: int, backend: str) -> Filters:
@@ -136,15 +136,12 @@ def make_filters(kernels: list[list[np.ndarray]], side: int, backend: str) -> Fi
         return by_numpy
     run = TorchBackend(backend)
 
-    def there(array: np.ndarray) -> Any:
-        return run.torch.from_numpy(array).to(run.device)
+    on, by = Basis(*map(run.there, on)), Gains(*map(run.there, by))
 
-    on, by = Basis(*map(there, on)), Gains(*map(there, by))
-
-    def by_torch(images: np.ndarray) -> np.ndarray:
+    def by_torch(images: np.ndarray) -> Any:
         with run.running() as torch:
             out = torch.empty((len(images), *shape), dtype=torch.float32, device=run.device)
-            filtered(there(images), on, by, out)
-            return out.cpu().numpy()
+            filtered(run.there(images), on, by, out)
+            return out
 
     return by_torch

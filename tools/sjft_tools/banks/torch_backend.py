@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from sjft.errors import InputError
 
 
@@ -52,6 +54,25 @@ class TorchBackend:
         self.torch.backends.cuda.matmul.allow_tf32 = False
         self.torch.backends.cudnn.deterministic = True
         self.torch.backends.cudnn.benchmark = False
+
+    def there(self, array: np.ndarray) -> Any:
+        """Return the array on the device. Nobody waits for a GPU to take it."""
+        tensor = self.torch.from_numpy(array)
+        if self.device.type == "cpu":
+            return tensor
+        # From page-locked memory: from any other, all threads' work on the GPU halts meanwhile.
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def here(self, tensor: Any) -> np.ndarray:
+        """Return a tensor of the device as an array, when it has been reckoned."""
+        if self.device.type == "cpu":
+            return tensor.numpy()
+        locked = self.torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        locked.copy_(tensor, non_blocking=True)
+        done = self.torch.cuda.Event(blocking=True)
+        done.record()
+        done.synchronize()
+        return locked.numpy().copy()  # page-locked memory is scarce, and used again
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Any]:
