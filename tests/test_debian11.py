@@ -35,7 +35,7 @@ OFFLINE = {
     *("adapt", "atomic", "banks", "bins", "bundle", "caffe_install", "check", "cli", "convert"),
     *("cuda_build", "debian11", "demo", "describe", "distance", "evaluate", "exact", "exclusion"),
     *("experiment_steps", "experiments", "formats", "fuse", "gallery", "gpu", "graft", "harden"),
-    *("index", "leaks"),
+    *("histogram", "index", "leaks"),
     *("limits", "matching", "migration", "models", "multi_crop", "neighbours", "nets", "netscope"),
     *("only_skip", "overlap", "plot", "prototxt", "random_neighbours", "retrieval", "retrieve"),
     *("merged", "report", "run", "step_output", "unfinished", "view"),
