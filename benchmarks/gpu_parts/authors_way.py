@@ -11,9 +11,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32
+from numba import float32
 
 from sjft_tools.distance import EPS
+from sjft_tools.numba_cuda import cuda
 
 _EPS = np.float32(EPS)
 #: Threads of a block: sources x targets, those of a warp with 32 sources and one target.

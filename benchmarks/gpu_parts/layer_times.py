@@ -64,10 +64,8 @@ def main(settings: Settings, findings: Findings) -> None:
         totals=totals,
     )
     kinds = by_type(measured, least, types, rates)
-    findings.add(
-        table("By type of layer", ["type", "layers", "ms", "bound with TF32, ms", "reached"], kinds),
-        kinds=kinds,
-    )
+    columns = ["type", "layers", "ms", "bound with TF32, ms", "reached"]
+    findings.add(table("By type of layer", columns, kinds), kinds=kinds)
     bound = sum(row[3] for row in kinds) / 1000
     whole = totals["Forward-Backward"]
     findings.add(

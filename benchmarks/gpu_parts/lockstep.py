@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
 #: Numbers that are compared at a time: they stay near the core.
 _PART = 1 << 16
+#: Numbers that one thread compares.
+_SHARE = 1 << 22
 
 
 class Error(NamedTuple):
@@ -28,15 +31,25 @@ class Error(NamedTuple):
 def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     """Return |found - expected| / |expected|: 0 where both are 0, infinite if it is no number."""
     found, expected = found.ravel(), expected.ravel()
-    difference = norm = 0.0
-    for start in range(0, len(expected), _PART):
-        part = expected[start : start + _PART].astype(np.float64)
-        apart = found[start : start + _PART] - part
-        difference += float(apart @ apart)
-        norm += float(part @ part)
+    starts = range(0, len(expected), _SHARE)
+    with ThreadPoolExecutor() as threads:
+        sums = threads.map(lambda start: _squares(found, expected, start), starts)
+        difference, norm = np.sum([(0.0, 0.0), *sums], axis=0)
     if difference == 0:
         return 0.0
     return math.sqrt(difference / norm) if norm and math.isfinite(difference / norm) else math.inf
+
+
+def _squares(found: np.ndarray, expected: np.ndarray, start: int) -> tuple[float, float]:
+    """Return |found - expected| and |expected|, squared, of a share."""
+    difference = norm = 0.0
+    for begin in range(start, min(start + _SHARE, len(expected)), _PART):
+        end = min(begin + _PART, start + _SHARE)
+        part = expected[begin:end].astype(np.float64)
+        apart = found[begin:end] - part
+        difference += float(apart @ apart)
+        norm += float(part @ part)
+    return difference, norm
 
 
 def forward(first: Any, second: Any, use: Callable[[int], None]) -> list[Error]:

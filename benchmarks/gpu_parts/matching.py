@@ -222,7 +222,8 @@ def authors(
 ) -> None:
     """Time the authors' way on a slice, as descriptors lie in a blob and turned for its threads."""
     from authors_way import distances, literal
-    from numba import cuda
+
+    from sjft_tools.numba_cuda import cuda
 
     number, targets = settings["authors"]
     repeated = [BINS * layer.channels for layer in layers]

@@ -7,6 +7,7 @@ noted of the same pass on its CPU.
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,16 @@ def main(settings: Settings, findings: Findings) -> None:
             return
         nets.use(caffe, gpu)
         other = filled(str(file), joint, batch)
+    clock = Clock("the nets are there")
 
     def use(number: int) -> None:
         nets.use(caffe, gpu if number else None)
 
     errors = lockstep.forward(cpu, other, use)
+    clock.lap("forward")
     findings.add(errors=[error._asdict() for error in errors])
     errors += lockstep.backward(cpu, other, use)
+    clock.lap("backward")
     worst = max(errors, key=lambda error: error.relative)
     label = f"TensorFloat-32 {settings['label']}"
     whats = ("forward", "backward", "gradient")
@@ -79,9 +83,23 @@ def main(settings: Settings, findings: Findings) -> None:
             ),
             reference=by_kind,
         )
+    clock.lap("the whole net")
     greatest = GREATEST[settings["label"]]
     if not worst.relative <= greatest:
         raise SystemExit(f"{worst.layer}: {worst.what} is off by {worst.relative}, > {greatest}")
+
+
+class Clock:
+    """Says in the log how long everything took."""
+
+    def __init__(self, first: str) -> None:
+        self._begin = time.perf_counter()
+        print(f"{first}, {time.process_time():.0f} s of processors", flush=True)
+
+    def lap(self, what: str) -> None:
+        now = time.perf_counter()
+        print(f"{what}: {now - self._begin:.1f} s", flush=True)
+        self._begin = now
 
 
 def filled(file: str, joint: nets.JointNet, batch: int) -> Any:

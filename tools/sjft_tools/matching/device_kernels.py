@@ -7,13 +7,13 @@ import sys
 from typing import Any, Callable
 
 import numpy as np
-from numba import config, cuda, int64
+from numba import int64
 
 from sjft_tools.distance import QUANTUM, LayerTables
+from sjft_tools.numba_cuda import SIMULATED, cuda
 
-_SIMULATED: bool = config.ENABLE_CUDASIM  # type: ignore[attr-defined]
 # A power of two: partial sums are added in pairs.
-_THREADS = 32 if _SIMULATED else 256
+_THREADS = 32 if SIMULATED else 256
 
 #: units(targets, sources, rows, columns, layer, tables) -> each pair's sum in units of QUANTUM
 Units = Callable[..., np.ndarray]
@@ -69,7 +69,7 @@ def units(
 
 def _as_numba(tensor: Any) -> Any:
     """Return the same memory as an array of numba's."""
-    return tensor.numpy() if _SIMULATED else cuda.as_cuda_array(tensor)
+    return tensor.numpy() if SIMULATED else cuda.as_cuda_array(tensor)
 
 
 @functools.cache
@@ -77,7 +77,7 @@ def compiled_units() -> Units | None:
     """Return units(), or None, and say why, where numba cannot compile for this GPU."""
     import torch
 
-    device = "cpu" if _SIMULATED else "cuda"
+    device = "cpu" if SIMULATED else "cuda"
     counts = torch.zeros((1, 1), dtype=torch.int16, device=device)
     place = torch.zeros(1, dtype=torch.int64, device=device)
     table = np.zeros(1)

@@ -3,11 +3,12 @@
 //
 // Built on the queries that replaced them (cudnnGetConvolution...Algorithm_v7): the first algorithm
 // whose workspace is within a limit. Caffe's own limit, 8 MiB, is of a time when every layer kept its
-// workspaces; now all share them (cudnn_workspace.hpp). Caffe asks again at every forward pass, so the answers
-// are kept, by device and shapes. Two variables of the environment change the choice:
-//   SJFT_CUDNN_WORKSPACE=64   another limit than 512 MiB, for each of a convolution's three passes
-//   SJFT_CUDNN_SEARCH=1       time the algorithms (cudnnFindConvolution...Algorithm) instead of
-//                             asking cuDNN's heuristics
+// workspaces; now all share them (cudnn_workspace.hpp). Caffe asks anew at every forward pass, for the algorithm
+// and for its workspace, so the answers are kept, by device and shapes. The environment changes the choice:
+//   SJFT_CUDNN_WORKSPACE=64       another limit than 512 MiB, for each of a convolution's three passes
+//   SJFT_CUDNN_SEARCH=1           time the algorithms (cudnnFindConvolution...Algorithm) instead of
+//                                 asking cuDNN's heuristics
+//   SJFT_CUDNN_DETERMINISTIC=1    only algorithms that add up in one order: a run repeated gives the same bits
 #ifndef SJFT_CUDNN_ALGORITHMS_HPP_
 #define SJFT_CUDNN_ALGORITHMS_HPP_
 
@@ -67,18 +68,37 @@ inline size_t WorkspaceLimit() {
   return (mebibytes ? std::strtoull(mebibytes, NULL, 10) : 512) << 20;
 }
 
-inline bool Search() {
-  static const char* search = std::getenv("SJFT_CUDNN_SEARCH");
-  return search && std::atoi(search) != 0;
+inline bool Wanted(const char* variable) {
+  const char* value = std::getenv(variable);
+  return value && std::atoi(value) != 0;
 }
 
-// `get`, `find` and `size` are cuDNN's functions for one pass; a, b and c its other descriptors in their
-// order. Algorithm 0 of every pass works without a workspace; Caffe falls back on it as well.
-template <typename Perf, typename Function, typename Size, typename Algorithm, typename A, typename B,
-    typename C>
-cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handle, A a, B b,
-    cudnnConvolutionDescriptor_t convolution, C c, Algorithm* algorithm) {
-  static thread_local std::map<Problem, Algorithm> chosen;
+inline bool Search() {
+  static const bool wanted = Wanted("SJFT_CUDNN_SEARCH");
+  return wanted;
+}
+
+inline bool Deterministic() {
+  static const bool wanted = Wanted("SJFT_CUDNN_DETERMINISTIC");
+  return wanted;
+}
+
+template <typename Algorithm>
+struct Choice {
+  Algorithm algorithm;
+  size_t memory;
+};
+
+// The choices made so far for one pass.
+template <typename Algorithm>
+std::map<Problem, Choice<Algorithm> >& Choices() {
+  static thread_local std::map<Problem, Choice<Algorithm> > choices;
+  return choices;
+}
+
+// a, b and c: the other descriptors of cuDNN's functions for a pass, in their order.
+template <typename A, typename B, typename C>
+Problem Describe(A a, B b, cudnnConvolutionDescriptor_t convolution, C c) {
   int device = 0;
   cudaGetDevice(&device);
   Problem problem(1, device);
@@ -86,9 +106,20 @@ cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handl
   Describe(b, &problem);
   Describe(convolution, &problem);
   Describe(c, &problem);
-  const typename std::map<Problem, Algorithm>::iterator known = chosen.find(problem);
-  if (known != chosen.end()) {
-    *algorithm = known->second;
+  return problem;
+}
+
+// `get`, `find` and `size` are cuDNN's functions for one pass. Algorithm 0 of every pass works without a
+// workspace; Caffe falls back on it as well.
+template <typename Perf, typename Function, typename Size, typename Algorithm, typename A, typename B,
+    typename C>
+cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handle, A a, B b,
+    cudnnConvolutionDescriptor_t convolution, C c, Algorithm* algorithm) {
+  const Problem problem = Describe(a, b, convolution, c);
+  std::map<Problem, Choice<Algorithm> >& choices = Choices<Algorithm>();
+  const typename std::map<Problem, Choice<Algorithm> >::iterator known = choices.find(problem);
+  if (known != choices.end()) {
+    *algorithm = known->second.algorithm;
     return CUDNN_STATUS_SUCCESS;
   }
 
@@ -98,20 +129,47 @@ cudnnStatus_t Choose(Function get, Function find, Size size, cudnnHandle_t handl
   if (status != CUDNN_STATUS_SUCCESS) {
     return status;
   }
-  *algorithm = static_cast<Algorithm>(0);
-  for (int i = 0; i < count; ++i) {
+  Choice<Algorithm> choice = {static_cast<Algorithm>(0), 0};
+  bool found = false;
+  for (int i = 0; i < count && !found; ++i) {
     // A result may be for another kind of arithmetic (mathType) than the descriptor's, which is what will
     // be computed with: its own workspace is asked for, as Caffe does next.
     size_t memory = 0;
     if (results[i].status == CUDNN_STATUS_SUCCESS &&
+        (!Deterministic() || results[i].determinism == CUDNN_DETERMINISTIC) &&
         size(handle, a, b, convolution, c, results[i].algo, &memory) == CUDNN_STATUS_SUCCESS &&
         memory <= WorkspaceLimit()) {
-      *algorithm = results[i].algo;
-      break;
+      choice.algorithm = results[i].algo;
+      choice.memory = memory;
+      found = true;
     }
   }
-  chosen[problem] = *algorithm;
+  if (!found) {
+    if (Deterministic()) {
+      return CUDNN_STATUS_NOT_SUPPORTED;  // algorithm 0 is not, going backward
+    }
+    const cudnnStatus_t status = size(handle, a, b, convolution, c, choice.algorithm, &choice.memory);
+    if (status != CUDNN_STATUS_SUCCESS) {
+      return status;
+    }
+  }
+  choices[problem] = choice;
+  *algorithm = choice.algorithm;
   return CUDNN_STATUS_SUCCESS;
+}
+
+// The workspace of an algorithm, which cuDNN takes long to say.
+template <typename Size, typename Algorithm, typename A, typename B, typename C>
+cudnnStatus_t WorkspaceSize(Size size, cudnnHandle_t handle, A a, B b,
+    cudnnConvolutionDescriptor_t convolution, C c, Algorithm algorithm, size_t* memory) {
+  const std::map<Problem, Choice<Algorithm> >& choices = Choices<Algorithm>();
+  const typename std::map<Problem, Choice<Algorithm> >::const_iterator known =
+      choices.find(Describe(a, b, convolution, c));
+  if (known != choices.end() && known->second.algorithm == algorithm) {
+    *memory = known->second.memory;
+    return CUDNN_STATUS_SUCCESS;
+  }
+  return size(handle, a, b, convolution, c, algorithm, memory);
 }
 
 }  // namespace sjft
@@ -141,6 +199,36 @@ inline cudnnStatus_t cudnnGetConvolutionBackwardDataAlgorithm(cudnnHandle_t hand
       cudnnGetConvolutionBackwardDataAlgorithm_v7, cudnnFindConvolutionBackwardDataAlgorithm,
       cudnnGetConvolutionBackwardDataWorkspaceSize, handle, w, dy, convolution, dx, algorithm);
 }
+
+namespace sjft {
+
+inline cudnnStatus_t ForwardWorkspaceSize(cudnnHandle_t handle, cudnnTensorDescriptor_t x,
+    cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t y,
+    cudnnConvolutionFwdAlgo_t algorithm, size_t* memory) {
+  return WorkspaceSize(
+      cudnnGetConvolutionForwardWorkspaceSize, handle, x, w, convolution, y, algorithm, memory);
+}
+
+inline cudnnStatus_t BackwardFilterWorkspaceSize(cudnnHandle_t handle, cudnnTensorDescriptor_t x,
+    cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t convolution, cudnnFilterDescriptor_t dw,
+    cudnnConvolutionBwdFilterAlgo_t algorithm, size_t* memory) {
+  return WorkspaceSize(
+      cudnnGetConvolutionBackwardFilterWorkspaceSize, handle, x, dy, convolution, dw, algorithm, memory);
+}
+
+inline cudnnStatus_t BackwardDataWorkspaceSize(cudnnHandle_t handle, cudnnFilterDescriptor_t w,
+    cudnnTensorDescriptor_t dy, cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t dx,
+    cudnnConvolutionBwdDataAlgo_t algorithm, size_t* memory) {
+  return WorkspaceSize(
+      cudnnGetConvolutionBackwardDataWorkspaceSize, handle, w, dy, convolution, dx, algorithm, memory);
+}
+
+}  // namespace sjft
+
+// Caffe's calls, from here on.
+#define cudnnGetConvolutionForwardWorkspaceSize sjft::ForwardWorkspaceSize
+#define cudnnGetConvolutionBackwardFilterWorkspaceSize sjft::BackwardFilterWorkspaceSize
+#define cudnnGetConvolutionBackwardDataWorkspaceSize sjft::BackwardDataWorkspaceSize
 
 #endif  // CUDNN_MAJOR >= 8
 #endif  // SJFT_CUDNN_ALGORITHMS_HPP_
