@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 #: Numbers that are compared at a time: they stay near the core.
-_PART = 1 << 16
+_PART = 1 << 13
 #: Numbers that one thread compares.
 _SHARE = 1 << 22
 

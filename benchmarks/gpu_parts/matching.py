@@ -28,7 +28,7 @@ from sjft_tools.matching.products import DeviceProduct
 #: The goals: share of the product's rate, and times the authors' way.
 SHARE, TIMES = 0.5, 100
 #: What of the step's time is kept for the end: joining candidates, checking, the authors' way.
-_KEPT = 0.5
+_KEPT = 0.3
 
 
 def main(settings: Settings, findings: Findings) -> None:

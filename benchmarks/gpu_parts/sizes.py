@@ -13,7 +13,7 @@ FULL: Sizes = {
     "training": {
         "net": "resnet152",
         "batch": 18,
-        "seconds": 6,
+        "seconds": 4,
         "rounds": 2,
         "records": [600, 1200],
         "side": 256,
