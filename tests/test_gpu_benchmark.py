@@ -39,10 +39,16 @@ KEYS: dict[str, dict[str, Any]] = {
     "layers": {"losses": dict, "batches_equal": True, "worker_killed": True, "resumed": list},
     "training": {"measured": dict, "rates": dict, "fed": float, "ratios": dict, "largest": dict},
     "times": {"rates": dict, "measured": dict, "totals": dict, "bound_seconds": float},
-    "matching": {"share": float, "differing": 0, "authors": dict, "sources_done": 3000},
+    "matching": {
+        "share": float,
+        "differing": 0,
+        "authors": dict,
+        "stages": dict,
+        "sources_done": 3000,
+    },
     "describing": {"rates": dict, "errors": list},
 }
-TABLES = {"net": 6, "layers": 3, "training": 3, "times": 4, "matching": 3, "describing": 1}
+TABLES = {"net": 6, "layers": 3, "training": 3, "times": 4, "matching": 4, "describing": 1}
 
 Finished = subprocess.CompletedProcess
 

@@ -1,8 +1,9 @@
 """Step: as many sources as ImageNet has against 5,360 targets on the GPU, exactly, K = 5,000.
 
-In the same run: the rate of the bare matrix product of the same form, and the authors' way on a
-slice. Where time is short a share of the sources is matched and the time scaled; limits are those
-of all sources all the same. A few targets are checked against a literal reading in float64.
+In the same run: the rate of the bare matrix product of the same form, where a block's time goes,
+and the authors' way on a slice. Where time is short a share of the sources is matched and the time
+scaled; limits are those of all sources all the same. A few targets are checked against a literal
+reading in float64.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 import torch
 from clock import best_seconds, wait
 from descriptor_stream import BINS, DescriptorStream
+from matching_check import verify
+from matching_stages import breakdown
 from step import Findings, Settings, run, seconds_left
 from tables import table
 
 from sjft_tools.banks.bank import Layer
-from sjft_tools.distance import EPS, Distance
+from sjft_tools.distance import Distance
 from sjft_tools.matching.candidates import Candidates, Collector
 from sjft_tools.matching.limits import limits, sample_positions
 from sjft_tools.matching.matcher import Matcher
@@ -56,6 +59,7 @@ def main(settings: Settings, findings: Findings) -> None:
     rate = product_rate(settings, distance.dimensions, device)
     per_second = report(settings, distance, spent, limit_s, done, rate, findings)
     findings.add(candidates=len(found.targets))
+    breakdown(stream, matcher, findings)
 
     differing = verify(stream, distance, found, far, done, settings)
     findings.add(
@@ -157,60 +161,6 @@ def product_rate(settings: Settings, dimensions: int, device: str) -> float:
     total = torch.zeros((settings["block"], settings["targets"]), device=device)
     seconds = best_seconds(lambda: total.addmm_(sources, targets.T), inner=10)
     return 2 * total.numel() * inner / seconds
-
-
-def verify(
-    stream: DescriptorStream,
-    distance: Distance,
-    found: Candidates,
-    far: np.ndarray,
-    done: int,
-    settings: Settings,
-) -> int:
-    """Return how many of a few targets have other neighbours than a literal reading gives them."""
-    chosen = np.linspace(0, len(far) - 1, settings["verified"]).astype(int)
-    all_distances = np.concatenate(
-        [
-            literal(stream, distance, chosen, start // settings["block"])
-            for start in range(0, done, settings["block"])
-        ]
-    )[:done]
-    differing = 0
-    for column, target in enumerate(chosen):
-        own = all_distances[:, column]
-        here = found.targets == target
-        sources, distances = found.sources[here], found.distances[here]
-        margin = 1e-9 * (1 + distances.max())
-        expected = min(settings["k"], int((own <= far[target] - margin).sum()))
-        last = distances.max() if len(distances) >= settings["k"] else far[target]
-        outside = np.ones(done, bool)
-        outside[sources] = False
-        right = (
-            len(np.unique(sources)) == len(sources) >= expected
-            and np.abs(own[sources] - distances).max() <= margin
-            and not (outside & (own < last - margin)).any()
-            and (np.diff(distances) >= 0).all()
-        )
-        differing += not right
-    return differing
-
-
-def literal(
-    stream: DescriptorStream, distance: Distance, targets: np.ndarray, number: int
-) -> np.ndarray:
-    """Return the distances of a block's sources from some targets, as the method writes them."""
-    counts = stream.on_device(number)
-    total = torch.zeros((len(counts), len(targets)), dtype=torch.float64, device=counts.device)
-    for layer in distance.layers:
-        pixels = len(layer.share) - 1
-        q = counts[:, layer.start : layer.stop].double() / pixels
-        log_q = torch.log(q + EPS)
-        for column, target in enumerate(targets):
-            own = stream.targets[target, layer.start : layer.stop] / pixels
-            p = torch.from_numpy(own).to(counts.device)
-            terms = (p - q) * (torch.log(p + EPS) - log_q)
-            total[:, column] += layer.factor * terms.sum(dim=1)
-    return total.cpu().numpy()
 
 
 def authors(

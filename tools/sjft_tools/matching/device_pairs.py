@@ -62,11 +62,18 @@ class DevicePairs:
         self._last: tuple[np.ndarray, torch.Tensor] | None = None
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the targets and sources, int64 (n,) each, of pairs that may be within limits."""
+        """Return the targets and sources, int64 (n,) each, of pairs that may be within limits.
+
+        Sorted by source.
+        """
+        return self._near(*self._product(sources), limits)
+
+    def _near(
+        self, product: torch.Tensor, own: torch.Tensor, limits: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         # As in CpuPairs.within().
         factor = (1 + self._relative) * (1 + 2.0**-21)
         by_target = self._to_device(((limits + self._own) * factor).astype(np.float32))
-        product, own = self._product(sources)
         by_source = ((own + self._absolute) * factor).to(torch.float32)
         found = (product <= by_source[:, None] + by_target).nonzero().cpu().numpy()
         return found[:, 1], found[:, 0]
@@ -136,10 +143,20 @@ class DevicePairs:
         own = torch.zeros(len(sources), dtype=torch.float64, device=self._device)
         # zip() asks the first once more at the end: then the counts are kept
         for counts, slab, targets in zip(self._by_slab(sources), self._slabs, self._operands):
-            here = _index(counts, 0, slab.stop - slab.start)
-            total.addmm_(_operand(here, slab.log, slab.share), targets.T)
-            own += slab.own[here].sum(dim=1)
+            operand, here = self._source_operand(counts, slab)
+            self._add_product(total, operand, targets)
+            own += here
         return total, own
+
+    @staticmethod
+    def _source_operand(counts: torch.Tensor, slab: _Slab) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sources' operand for a slab, and its part of their own()."""
+        index = _index(counts, 0, slab.stop - slab.start)
+        return _operand(index, slab.log, slab.share), slab.own[index].sum(dim=1)
+
+    @staticmethod
+    def _add_product(total: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        total.addmm_(sources, targets.T)
 
     def _by_slab(self, sources: np.ndarray) -> Iterator[torch.Tensor]:
         """Yield the counts of `sources` slab by slab, on the device, and keep them all there.
