@@ -26,20 +26,29 @@ pytest.importorskip("numba")
 LARGE = (Layer("a", 4, 70_000, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
 SMALL = (Layer("a", 4, 2900, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
 
+# Sources of pairs: one pair, more than two groups of them, none, just a group, one again.
+GROUPS = np.repeat([0, 1, 3, 2], [1, 19, 8, 1])
+
 # What the kernel makes of pairs, beside what torch's operations make of them, on this CPU.
 SIMULATED = """
-from sjft_tools.matching.device_kernels import compiled_units
+import numpy as np
+from sjft_tools.matching.device_kernels import compiled_units, group_bounds
 from sjft_tools.matching.device_pairs import DevicePairs
-from test_gpu_matching import LARGE, SMALL, some_pairs
+from test_gpu_matching import GROUPS, LARGE, SMALL, some_pairs
 
+assert group_bounds(GROUPS).tolist() == [0, 1, 9, 17, 20, 28, 29]
+assert group_bounds(GROUPS[::-1]).tolist() == [0, 1, 9, 17, 25, 28, 29]
 units = compiled_units()
 assert units is not None
 for layers in (SMALL, LARGE):
     distance, targets, sources, rows, columns = some_pairs(layers)
+    many = np.arange(len(GROUPS)) % len(targets), GROUPS
     pairs = DevicePairs(distance, targets, "cpu")
-    expected = pairs.exact(sources, rows, columns)
+    cases = [(rows, columns), many, (rows[:1], columns[:1])]
+    expected = [pairs.exact(sources, *case) for case in cases]
     pairs._compiled_units = lambda: units
-    assert (pairs.exact(sources, rows, columns) == expected).all()
+    for case, distances in zip(cases, expected):
+        assert (pairs.exact(sources, *case) == distances).all()
     assert len(pairs.exact(sources, rows[:0], columns[:0])) == 0
 print("simulated")
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -90,15 +90,19 @@ class DevicePairs:
 
         Bit for bit Distance.exact()'s. By numba where it can compile for the GPU.
         """
-        counts = self._held(sources)
-        places = self._to_device(rows), self._to_device(columns)
+        counts, layers = self._held(sources), self._distance.layers
         compiled = self._compiled_units()
+        sums: Iterable[np.ndarray]
+        if compiled is not None:
+            sums = compiled(self._counts, counts, rows, columns, layers, self._tables)
+        else:
+            places = self._to_device(rows), self._to_device(columns)
+            sums = [
+                self._units(counts, *places, layer.start, layer.stop, *tables)
+                for layer, tables in zip(layers, self._tables)
+            ]
         result = np.zeros(len(rows))
-        for layer, tables in zip(self._distance.layers, self._tables):
-            if compiled is not None:
-                units = compiled(self._counts, counts, *places, layer, tables)
-            else:
-                units = self._units(counts, *places, layer.start, layer.stop, *tables)
+        for layer, units in zip(layers, sums):
             result += layer.factor * (units * QUANTUM)
         return result
 
