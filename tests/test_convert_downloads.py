@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from conftest import run_sjft
 from published_sets import (
+    cells,
+    convert_form,
+    mat_bytes,
     numbers_in,
     picture,
     read_form,
     tar_bytes,
+    write_tree,
     write_zip,
 )
 from sjft.errors import InputError
@@ -89,3 +97,163 @@ def test_a_zip_with_a_damaged_member(tmp_path):
     printed = run_sjft("convert", "caltech256", tmp_path, out, *options, "--on-bad", "skip")
     assert "001_0001.jpg cannot be read: " in printed and "left out 1 unreadable" in printed
     assert numbers_in(out) == [7]
+
+
+def test_a_tar_with_a_damaged_header_is_not_taken_for_a_shorter_one(tmp_path, capfd):
+    """tarfile itself ends there without a word."""
+    options = ("caltech256", tmp_path, "--split", "train", "--per-class", 1, "--incomplete")
+    archive = tmp_path / "256_ObjectCategories.tar"
+    content = tar_bytes([(f"001.a/001_{i:04d}.jpg", picture(i)) for i in range(5)])
+    for damaged in (
+        content[:3072] + b"x" * 512 + content[3584:],  # the fourth header, where there is none
+        content[: 3072 + 100],
+    ):
+        archive.write_bytes(damaged)
+        with pytest.raises(
+            InputError, match=r"is truncated or damaged \(bad header\): get it again"
+        ):
+            read_form(*options)
+    archive.write_bytes(content[:3072])
+    read_form(*options)
+    printed = capfd.readouterr().err
+    assert "256_ObjectCategories.tar has no mark at its end: it may have been cut short" in printed
+    assert "found 3 images in" in printed
+    archive.write_bytes(content)
+    read_form(*options)
+    assert "no mark at its end" not in capfd.readouterr().err
+
+
+WNIDS = ["n01440764", "n01443537"]
+
+
+@pytest.fixture
+def imagenet(tmp_path) -> Path:
+    """The folder of a data set that lacks the images, of two synsets."""
+    write_tree(tmp_path, [("synsets.txt", "\n".join(WNIDS).encode())])
+    return tmp_path
+
+
+def of_synset(synset: int) -> list[tuple[str, bytes]]:
+    return [(f"{WNIDS[synset]}_{i}.JPEG", picture(10 * synset + i)) for i in range(3)]
+
+
+def test_archives_within_archives(imagenet, capfd):
+    options = ("imagenet", imagenet, "--split", "train", "--incomplete")
+    archive = imagenet / "ILSVRC2012_img_train.tar"
+    name, good = f"{WNIDS[0]}.tar", tar_bytes(of_synset(0))
+    other = (f"{WNIDS[1]}.tar", tar_bytes(of_synset(1)))
+    for inner, message in (
+        (good[:1500], rf"{name} is truncated or damaged"),
+        (good[:1024] + b"x" * 512 + good[1536:], rf"{name} is truncated or damaged"),
+        (b"", rf"{name} is truncated or damaged|{name} is no archive"),
+        (b"<html>gone</html>", rf"{name} is no archive: .*, it begins with b'<html>gone</html>'"),
+        (b"<html>gone</html>" * 100, rf"{name} is no archive: .*, it begins with b'<html>gone</"),
+        (tar_bytes(of_synset(0), "w:gz"), rf"{name} is no archive: expected a tar or zip"),
+    ):
+        archive.write_bytes(tar_bytes([(name, inner), other]))
+        with pytest.raises(InputError, match=message):
+            read_form(*options)
+    archive.write_bytes(tar_bytes([(f"{WNIDS[0]}.tar.gz", b""), other]))
+    assert [entry.label for entry in read_form(*options).entries] == [1, 1, 1]
+    printed = capfd.readouterr().err
+    assert f"left out 1 archives within {archive}, the first {WNIDS[0]}.tar.gz: unpack" in printed
+    archive.write_bytes(tar_bytes([("ILSVRC2012_img_train.tar", tar_bytes([(name, good), other]))]))
+    with pytest.raises(InputError, match="holds no training images"):
+        read_form(*options)
+    assert f"the first ILSVRC2012_img_train.tar/{name}: unpack" in capfd.readouterr().err
+
+
+def test_tars_left_beside_what_was_unpacked_from_them(imagenet):
+    options = ("imagenet", imagenet, "--split", "train", "--incomplete")
+    write_tree(imagenet / "train", [(f"{WNIDS[0]}/{name}", data) for name, data in of_synset(0)])
+    write_tree(imagenet / "train", [(f"{WNIDS[0]}.tar", tar_bytes(of_synset(0)))])
+    message = rf"train has 3 images more than once, the first {WNIDS[0]}_0.JPEG: expected each once"
+    with pytest.raises(InputError, match=message):
+        read_form(*options)
+
+
+def test_folders_that_are_links(imagenet, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for i, wnid in enumerate(WNIDS):
+        write_tree(elsewhere / f"disk {i}", of_synset(i))
+        (imagenet / "train").mkdir(exist_ok=True)
+        (imagenet / "train" / wnid).symlink_to(elsewhere / f"disk {i}")
+        (elsewhere / f"disk {i}" / "back").symlink_to(imagenet / "train")
+        (elsewhere / f"disk {i}" / "itself").symlink_to(elsewhere / f"disk {i}")
+    options = ("imagenet", imagenet, "--split", "train", "--incomplete")
+    assert [entry.label for entry in read_form(*options).entries] == [0, 0, 0, 1, 1, 1]
+
+
+def test_a_class_folder_whose_name_is_not_utf8(tmp_path):
+    folder = os.fsencode(tmp_path / "in" / "256_ObjectCategories") + b"/001.caf\xe9 x"
+    os.makedirs(folder)
+    for i in (1, 2):
+        with open(folder + b"/001_000%d.jpg" % i, "wb") as stream:
+            stream.write(picture(7))
+    options = ("--split", "train", "--per-class", 1, "--incomplete")
+    convert_form("caltech256", tmp_path / "in", tmp_path / "out", *options)
+    assert ImageLmdb(str(tmp_path / "out")).class_names == ["caf\ufffd x"]
+    assert numbers_in(tmp_path / "out") == [7]
+
+
+@pytest.mark.parametrize(
+    ("form", "files", "message"),
+    [
+        (
+            "mit67",
+            {"TrainImages.txt": b"", "TestImages.txt": b"bar/a.jpg"},
+            "TrainImages.txt names no images: expected the published list",
+        ),
+        (
+            "mit67",
+            {"TrainImages.txt": b"\n\n <html>\n", "TestImages.txt": b"bar/a.jpg"},
+            "TrainImages.txt is a web page",
+        ),
+        (
+            "mit67",
+            {"TrainImages.txt": b"bar/b.jpg\nbar/a.jpg\nbar/a.jpg", "TestImages.txt": b"bar/c.jpg"},
+            "has 1 images more than once, the first bar/a.jpg",
+        ),
+        ("places205", {"train_places205.csv": b"\n"}, "train_places205.csv is empty: expected '"),
+        (
+            "flowers102",
+            {
+                "imagelabels.mat": mat_bytes(labels=np.array([[1, 2]])),
+                "setid.mat": mat_bytes(trnid=np.zeros((1, 0))),
+            },
+            "trnid in .*setid.mat is empty: expected integers 1 to 2",
+        ),
+    ],
+)
+def test_lists_that_name_nothing_or_too_much(tmp_path, form, files, message):
+    write_tree(tmp_path, list(files.items()))
+    for folder in ("Images", "images256", "jpg"):
+        write_tree(tmp_path, [(f"{folder}/bar/a.jpg", picture(1))])
+    with pytest.raises(InputError, match=message):
+        read_form(form, tmp_path, "--split", "train", "--incomplete")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_children", np.zeros((0, 0)), "num_children in .*meta.mat holds .*: expected numbers"),
+        ("ILSVRC2012_ID", "one", "ILSVRC2012_ID in .*meta.mat holds .*: expected numbers"),
+        ("ILSVRC2012_ID", 2.0, "numbers its 2 synsets otherwise than 1, 2, 3"),
+        ("WNID", 1.0, "WNID in .*meta.mat holds 1.0: expected texts"),
+        ("WNID", "fish", "line 1 of .*meta.mat is 'fish': expected a WordNet id"),
+        ("WNID", WNIDS[1], f"names {WNIDS[1]} again: expected each once"),
+    ],
+)
+def test_development_kits_with_spoilt_synsets(imagenet, field, value, message):
+    (imagenet / "synsets.txt").unlink()
+    columns = {"ILSVRC2012_ID": [1.0, 2.0], "WNID": WNIDS, "words": ["a", "b"]}
+    columns["num_children"] = [0.0, 0.0]
+    synsets = np.zeros((2, 1), [(name, object) for name in columns])
+    for name, column in columns.items():
+        synsets[name][:, 0] = cells(column)[:, 0]
+    synsets[field][0, 0] = value
+    kit = imagenet / "ILSVRC2012_devkit_t12"
+    write_tree(kit / "data", [("meta.mat", mat_bytes(synsets=synsets))])
+    write_tree(imagenet / "train", of_synset(0))
+    with pytest.raises(InputError, match=message):
+        read_form("imagenet", imagenet, "--split", "train", "--incomplete")

@@ -210,7 +210,7 @@ def test_stanford_dogs(dogs, tmp_path):
         ),
         (
             {"file_list": cells(["a/a.jpg", "a/a.jpg"]), "labels": np.array([[1], [1]])},
-            "names 1 images twice",
+            "has 1 images more than once, the first a/a.jpg: expected each once",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from sjft.errors import InputError
 from sjft.randomness import permutation
 from sjft_tools.command import integer_at_least
 from sjft_tools.image_sets import Entry, ImageSet
+from sjft_tools.image_sets.class_names import readable
 from sjft_tools.image_sets.downloads import Downloads
 from sjft_tools.image_sets.published import add_published_arguments, check_count
 
@@ -78,7 +79,9 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     for number, (name, paths) in sorted(classes.items()):
         chosen = _chosen(len(paths), number, f"{number:03d}.{name}", args)
         entries += [files.entry(paths[i], number - 1) for i in chosen]
-    class_names = [classes[i + 1][0] if i + 1 in classes else "" for i in range(max(classes))]
+    class_names = [
+        readable(classes[i + 1][0]) if i + 1 in classes else "" for i in range(max(classes))
+    ]
     return ImageSet(entries, class_names)
 
 

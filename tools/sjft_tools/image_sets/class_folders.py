@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from sjft.errors import InputError, did_you_mean
 from sjft_tools.image_sets import Entry, ImageSet
-from sjft_tools.image_sets.class_names import read_class_names
+from sjft_tools.image_sets.class_names import read_class_names, readable
 
 #: What counts as an image by its name, in any case of letters; other files are left out.
 ENDINGS = (
@@ -71,7 +71,7 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
             f"{others[0]}",
             file=sys.stderr,
         )
-    return ImageSet(entries, [_text(name) for name in names], args.folder)
+    return ImageSet(entries, [readable(name) for name in names], args.folder)
 
 
 def folder_names(folder: str) -> list[str]:
@@ -90,8 +90,3 @@ def _files(folder: str) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield os.path.join(parent, name)
-
-
-def _text(name: str) -> str:
-    """Return a file's name as text that can be written down, even if it is not UTF-8."""
-    return os.fsencode(name).decode("utf-8", "replace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from sjft.errors import InputError
 
 
@@ -35,3 +37,8 @@ def check_class_names(names: list[str], largest_label: int, path: str) -> None:
             f"{path} names {len(names)} classes, but the label {largest_label} occurs: expected at "
             f"least {largest_label + 1} lines, the first for label 0"
         )
+
+
+def readable(name: str) -> str:
+    """Return a file's name as text that can be written down, even if it is not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")

@@ -78,6 +78,7 @@ def lines_of(content: bytes, where: str) -> list[str]:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(f"{where} is no text: {error.reason} at byte {error.start}") from None
-    if lines and lines[0].lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
+    lines = [line.strip() for line in lines if line.strip()]
+    if lines and lines[0].lower().startswith(("<!doctype", "<html", "<?xml", "<!--", "<head")):
         raise InputError(f"{where} is a web page, perhaps an error's: expected the published list")
-    return [line.strip() for line in lines if line.strip()]
+    return lines

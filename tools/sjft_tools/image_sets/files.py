@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import re
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -24,6 +25,7 @@ _COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\xfd7zXZ": lzma.open,
 }
 _ZIP = b"PK"
+_ARCHIVES = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zip", ".rar", ".7z")
 _BLOCK = 1 << 20
 
 
@@ -77,24 +79,42 @@ def files_in(path: str, scratch: str, nested: bool = False) -> Files:
     else:
         found = _in_tar(_plain_tar(path, scratch), path, nested)
     bar = progress(found, f"list {os.path.basename(path)}", unit="file")
-    return Files(path, {name: place for name, place in bar if not _is_hidden(name)})
+    places = {name: place for name, place in bar if not _is_hidden(name)}
+    inner = [name for name in places if name.lower().endswith(_ARCHIVES)]
+    if inner:
+        print(
+            f"left out {len(inner)} archives within {path}, the first {inner[0]}: unpack those "
+            f"that hold images",
+            file=sys.stderr,
+        )
+    return Files(path, places)
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX/")) or "/." in name
 
 
-def _in_folder(folder: str, nested: bool) -> Iterator[tuple[str, Place]]:
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            file = os.path.join(parent, name)
-            inside = os.path.relpath(file, folder).replace(os.sep, "/")
-            if nested and name.endswith(".tar"):
-                for member, place in _in_tar(file, file, nested=False):
-                    yield f"{inside}/{member}", place
-            else:
-                yield inside, Place("", 0, 0)
+def _in_folder(
+    folder: str, nested: bool, inside: str = "", above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[str, Place]]:
+    """Yield the files below `folder`, links followed unless they lead back to what is `above`."""
+    try:
+        state = os.stat(folder)
+        found = sorted(os.scandir(folder), key=lambda entry: (entry.is_dir(), entry.name))
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be read: {error.strerror}") from None
+    here = (state.st_dev, state.st_ino)
+    if here in above:
+        return
+    for entry in found:
+        name = f"{inside}{entry.name}"
+        if entry.is_dir():
+            yield from _in_folder(entry.path, nested, f"{name}/", (*above, here))
+        elif nested and entry.name.endswith(".tar"):
+            for member, place in _in_tar(entry.path, entry.path, nested=False):
+                yield f"{name}/{member}", place
+        else:
+            yield name, Place("", 0, 0)
 
 
 def _in_zip(path: str) -> Iterator[tuple[str, Place]]:
@@ -107,9 +127,11 @@ def _in_zip(path: str) -> Iterator[tuple[str, Place]]:
         raise _damaged(path, error) from None
 
 
-def _in_tar(path: str, shown: str, nested: bool, start: int = 0) -> Iterator[tuple[str, Place]]:
-    """Yield the files of the plain tar that begins at byte `start` of the file `path`."""
-    end = os.path.getsize(path)
+def _in_tar(
+    path: str, shown: str, nested: bool, start: int = 0, size: int | None = None
+) -> Iterator[tuple[str, Place]]:
+    """Yield the files of the plain tar in the `size` bytes from byte `start` of the file `path`."""
+    end = os.path.getsize(path) if size is None else start + size
     with open(path, "rb") as stream:
         stream.seek(start)
         seen = False
@@ -123,17 +145,30 @@ def _in_tar(path: str, shown: str, nested: bool, start: int = 0) -> Iterator[tup
                     name = member.name[2:] if member.name.startswith("./") else member.name
                     if nested and member.isfile() and name.endswith(".tar"):
                         for inner, place in _in_tar(
-                            path, f"{shown}/{name}", False, member.offset_data
+                            path, f"{shown}/{name}", False, member.offset_data, member.size
                         ):
                             yield f"{name}/{inner}", place
                     elif member.isfile():
                         yield name, Place(path, member.offset_data, member.size)
                     archive.members = []  # type: ignore[attr-defined]  # a million of them fill the memory
-                    member = archive.next()
+                    member = archive.next() if archive.offset < end else None
+                _check_end(stream, archive.offset, end, shown)
         except tarfile.TarError as error:
             if seen:
                 raise _damaged(shown, error) from None
-            raise InputError(f"{shown} is no archive: {_beginning(path, start)}") from None
+            raise InputError(f"{shown} is no archive: {_beginning(path, start, end)}") from None
+
+
+def _check_end(stream: BinaryIO, offset: int, end: int, shown: str) -> None:
+    """Raise TarError unless what tarfile stopped at is a tar's end: it takes damage for one too."""
+    if offset > end:
+        raise tarfile.ReadError("unexpected end of data")
+    stream.seek(offset)
+    block = stream.read(min(tarfile.BLOCKSIZE, end - offset))
+    if block.strip(b"\0"):
+        raise tarfile.ReadError("bad header")
+    if not block:
+        print(f"{shown} has no mark at its end: it may have been cut short", file=sys.stderr)
 
 
 def _magic(path: str) -> bytes:
@@ -145,10 +180,10 @@ def _damaged(archive: str, error: Exception) -> InputError:
     return InputError(f"the archive {archive} is truncated or damaged ({error}): get it again")
 
 
-def _beginning(path: str, start: int = 0) -> str:
+def _beginning(path: str, start: int, end: int) -> str:
     with open(path, "rb") as stream:
         stream.seek(start)
-        return f"expected a tar or zip, it begins with {stream.read(24)!r}"
+        return f"expected a tar or zip, it begins with {stream.read(min(24, end - start))!r}"
 
 
 def _plain_tar(path: str, scratch: str) -> str:

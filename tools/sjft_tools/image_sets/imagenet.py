@@ -15,11 +15,12 @@ from sjft.errors import InputError
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.image_sets.downloads import Downloads, lines_of
 from sjft_tools.image_sets.files import Files
-from sjft_tools.image_sets.mat_file import integers, read_mat, strings
+from sjft_tools.image_sets.mat_file import integers, numbers, read_mat, strings
 from sjft_tools.image_sets.published import (
     add_published_arguments,
     check_count,
     listed_entries,
+    refuse_doubles,
 )
 from sjft_tools.image_sets.word_net import IMAGE, WNID, read_synsets
 
@@ -93,15 +94,18 @@ def _devkit_synsets(content: bytes, where: str) -> dict[int, tuple[str, str]]:
             f"synsets in {where} is no struct with the fields {', '.join(sorted(fields))}: "
             f"expected the development kit's"
         )
-    leaves = synsets[[int(np.squeeze(n)) == 0 for n in synsets["num_children"]]]
-    ids = [int(np.squeeze(number)) for number in leaves["ILSVRC2012_ID"]]
+    leaves = synsets[numbers(synsets["num_children"], f"num_children in {where}") == 0]
+    ids = numbers(leaves["ILSVRC2012_ID"], f"ILSVRC2012_ID in {where}").tolist()
     wnids = strings(leaves["WNID"], f"WNID in {where}")
-    found = dict(zip(ids, zip(wnids, strings(leaves["words"], f"words in {where}"))))
-    if sorted(found) != list(range(1, len(leaves) + 1)):
+    if sorted(ids) != list(range(1, len(leaves) + 1)):
         raise InputError(
             f"{where} numbers its {len(leaves)} synsets otherwise than 1, 2, 3 and so on"
         )
-    return found
+    read_synsets(wnids, where)  # whether they are WordNet ids, each once
+    return {
+        int(number): (wnid, words)
+        for number, wnid, words in zip(ids, wnids, strings(leaves["words"], f"words in {where}"))
+    }
 
 
 def _train_entries(files: Files, labels: dict[str, int]) -> list[Entry]:
@@ -119,6 +123,7 @@ def _train_entries(files: Files, labels: dict[str, int]) -> list[Entry]:
         raise InputError(
             f"{files.origin} holds no training images: expected names such as n01440764_10026.JPEG"
         )
+    refuse_doubles([entry.path.rsplit("/", 1)[-1] for entry in entries], files.origin)
     return sorted(entries, key=lambda entry: (entry.label, entry.path.rsplit("/", 1)[-1]))
 
 
@@ -170,10 +175,10 @@ def _ground_truth(
     lines = lines_of(*truth)
     synsets = _devkit_synsets(*downloads.needed("meta.mat", _DEVKIT))
     try:
-        numbers = np.array([int(line) for line in lines])
+        listed = np.array([int(line) for line in lines])
     except ValueError as error:
         raise InputError(f"{truth[1]} does not hold a number a line: {error}") from None
-    ids = integers(numbers, truth[1], 1, len(synsets)).tolist()
+    ids = integers(listed, truth[1], 1, len(synsets)).tolist()
     unknown = [wnid for wnid, _ in synsets.values() if wnid not in labels]
     if unknown:
         raise InputError(
@@ -190,4 +195,5 @@ def _foldered(files: Files, labels: dict[str, int]) -> list[Entry]:
         folder = path.split("/")[-2] if "/" in path else ""
         if folder in labels and path.lower().endswith((".jpeg", ".jpg")):
             entries.append(files.entry(path, labels[folder]))
+    refuse_doubles([entry.path.rsplit("/", 1)[-1] for entry in entries], files.origin)
     return entries

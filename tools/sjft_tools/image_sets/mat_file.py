@@ -44,7 +44,9 @@ def integers(array: np.ndarray, name: str, low: int, high: int) -> np.ndarray:
 
     `name` says in the message what they are.
     """
-    if array.dtype.kind not in "iuf" or array.size == 0:
+    if not array.size:
+        raise InputError(f"{name} is empty: expected integers {low} to {high}")
+    if array.dtype.kind not in "iuf":
         raise InputError(f"{name} holds {array.dtype} values: expected integers {low} to {high}")
     with np.errstate(invalid="ignore"):
         whole = array.astype(np.int64)
@@ -55,6 +57,14 @@ def integers(array: np.ndarray, name: str, low: int, high: int) -> np.ndarray:
             f"integers {low} to {high}"
         )
     return whole
+
+
+def numbers(array: np.ndarray, name: str) -> np.ndarray:
+    """Return a flat cell array's numbers. Raises InputError if it holds anything else."""
+    for value in array:
+        if np.size(value) != 1 or np.asarray(value).dtype.kind not in "iuf":
+            raise InputError(f"{name} holds {value!r}: expected numbers")
+    return np.array([np.asarray(value).item() for value in array])
 
 
 def strings(array: np.ndarray, name: str) -> list[str]:

@@ -56,6 +56,8 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
             )
         paths.append(path)
         labels.append(label)
+    if not paths:
+        raise InputError(f"{where} is empty: expected 'folder/image.jpg label' lines")
     check_count(len(paths), _COUNTS[args.split], f"images in {where}", args.incomplete)
     check_count(len(scene_of), _SCENES, f"scenes in {where}", args.incomplete)
     files = downloads.files("the images", _IMAGES)

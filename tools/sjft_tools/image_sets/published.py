@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 from sjft.errors import InputError
@@ -43,9 +44,9 @@ def listed_entries(
     A path that differs from a file's only in the case of letters means that file. What is missing
     is named on standard error, and raises InputError unless it may be `incomplete`.
     """
-    doubled = len(paths) - len(set(paths))
-    if doubled:
-        raise InputError(f"{where} names {doubled} images twice: expected each once")
+    if not paths:
+        raise InputError(f"{where} names no images: expected the published list")
+    refuse_doubles(paths, where)
     prefix = files.prefix(paths)
     absent = [path for path in paths if prefix + path not in files.places]
     respelt = _other_spellings(files, prefix, absent)
@@ -63,6 +64,16 @@ def listed_entries(
             f"names, the first {missing[0]}: expected all; give --incomplete to convert the others"
         )
     return entries
+
+
+def refuse_doubles(names: Sequence[str], where: str) -> None:
+    """Raise InputError if `where`, a list or what holds the images, has one of `names` twice."""
+    doubled = [name for name, times in Counter(names).items() if times > 1]
+    if doubled:
+        raise InputError(
+            f"{where} has {len(doubled):,} images more than once, the first {doubled[0]}: expected "
+            f"each once"
+        )
 
 
 def _other_spellings(files: Files, prefix: str, paths: Sequence[str]) -> dict[str, str]:

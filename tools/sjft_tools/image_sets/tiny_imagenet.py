@@ -12,6 +12,7 @@ from sjft_tools.image_sets.published import (
     add_published_arguments,
     check_count,
     listed_entries,
+    refuse_doubles,
 )
 from sjft_tools.image_sets.word_net import IMAGE, read_synsets
 
@@ -62,6 +63,7 @@ def _train_entries(files: Files, labels: dict[str, int]) -> list[Entry]:
             f"{files.origin} holds no training images: expected names such as "
             f"train/n01443537/images/n01443537_0.JPEG"
         )
+    refuse_doubles([entry.path.rsplit("/", 1)[-1] for entry in entries], files.origin)
     return sorted(entries, key=lambda entry: entry.label)
 
 
