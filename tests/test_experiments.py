@@ -27,6 +27,17 @@ GIVEN = {
     "ALEXNET": "bvlc_alexnet.caffemodel",
     "SELECTED": "200000",
 }
+#: The paper's comparisons, as the first column of a README's table begins.
+COMPARISONS = [
+    "target only, from scratch",
+    "selective joint, from scratch",
+    "fine-tuning without source",
+    "joint, all source samples",
+    "joint, random source samples",
+    "selective joint, no iterative retrieval",
+    "selective joint, Gabor bank",
+    "with model fusion",
+]
 
 
 def shell_lines(experiment: str) -> list[list[str]]:
@@ -120,24 +131,53 @@ def test_schedules_and_counts_are_the_papers(experiment):
         assert json.loads(message.layer[0].python_param.param_str)["k0"] == k0
 
 
-def test_snapshots_are_where_the_commands_look_for_them():
+def solvers_of(experiment: str) -> dict[str, str]:
+    """Every solver of the README, published or adapted: its path -> its last weights file."""
+    snapshots: dict[str, tuple[str, int]] = {}
+    for file in (REPO / "prototxt" / experiment).rglob("*_solver.prototxt"):
+        solver = text_format.Parse(file.read_text(), caffe_pb2.SolverParameter())
+        snapshots[str(file.relative_to(REPO))] = (solver.snapshot_prefix, solver.max_iter)
+    for words in shell_lines(experiment):
+        if words[:2] == ["sjft", "adapt"]:
+            prefix, max_iter = snapshots[words[2]]
+            if "--max-iter" in words:
+                max_iter = int(words[words.index("--max-iter") + 1])
+            new = f"{words[3]}/snapshots/{Path(prefix).name}"
+            snapshots[f"{words[3]}/solver.prototxt"] = (new, max_iter)
+    return {path: f"{prefix}_iter_{last}.caffemodel" for path, (prefix, last) in snapshots.items()}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_snapshots_are_where_the_commands_look_for_them(experiment):
     """The weights that `sjft evaluate` and `sjft harden` read are those that some solver writes."""
-    for experiment in EXPERIMENTS:
-        prefixes = set()
-        for file in (REPO / "prototxt" / experiment).rglob("*_solver.prototxt"):
-            solver = text_format.Parse(file.read_text(), caffe_pb2.SolverParameter())
-            prefixes.add((f"{solver.snapshot_prefix}_iter_", solver.max_iter))
-        for words in shell_lines(experiment):
-            if words[:2] == ["sjft", "adapt"]:
-                name = (
-                    Path(words[2]).name.replace("_solver.prototxt", "").replace("solver", "joint")
-                )
-                count = int(words[words.index("--max-iter") + 1]) if "--max-iter" in words else 0
-                last = max(most for _, most in prefixes)
-                prefixes.add((f"{words[3]}/snapshots/{name}_iter_", count or last))
-            for word in words:
-                if word.endswith(".caffemodel") and word not in GIVEN.values():
-                    assert word in {f"{p}{most}.caffemodel" for p, most in prefixes}, word
+    written = set(solvers_of(experiment).values())
+    for words in shell_lines(experiment):
+        for word in words:
+            if word.endswith(".caffemodel") and word not in GIVEN.values():
+                assert word in written, word
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_comparison_of_the_paper_has_its_solver(experiment):
+    """A row for each; what it trains is published, or made by a command of the same README."""
+    text = (REPO / "prototxt" / experiment / "README.md").read_text(encoding="utf-8")
+    table = text[text.index("## The paper's rows") :]
+    rows = [line.split("|")[1:3] for line in table.splitlines() if line.startswith("| ")]
+    assert [name for name in COMPARISONS if not any(name in row for row, _ in rows)] == []
+    assert any("selective joint" in row and "then rounds" in solver for row, solver in rows)
+    known = solvers_of(experiment)
+    lines = shell_lines(experiment)
+    folder = f"data/{experiment}" + ("/60" if experiment == "caltech256" else "")
+    for name, solver in rows[1:]:
+        if "fusion" in name:
+            assert any(words[:2] == ["sjft", "fuse"] for words in lines)
+            continue
+        path = re.search(r"`([^`]+)`", solver).group(1).replace("$N", "60")
+        assert path in known or f"prototxt/{experiment}/{path}" in known, path
+    rounds = [words for words in lines if words[:2] == ["sjft", "train"] and "round2" in words[2]]
+    assert f"{folder}/round2/solver.prototxt" in [words[2] for words in rounds]
+    evaluated = {words[3] for words in lines if words[:2] == ["sjft", "evaluate"]}
+    assert {known[words[2]] for words in lines if words[:2] == ["sjft", "train"]} <= evaluated
 
 
 def test_rows_of_the_paper_are_adapted_from_the_published_solvers(tmp_path, monkeypatch):
