@@ -1,4 +1,4 @@
-"""Where the time of a block of sources goes: each stage alone, the GPU waited for in between."""
+"""Where the time of a block of sources goes: stage by stage, and what the GPU is busy with."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Callable
 
 import numpy as np
+import torch
 from clock import wait
 from descriptor_stream import DescriptorStream
 from step import Findings
@@ -23,16 +24,20 @@ _STAGES = {
     "exact": "exact distances",
 }
 _BLOCKS = 3
+#: Rows of the table of the GPU's work, and letters of a name there.
+_ROWS, _LETTERS = 12, 70
 
 
 def breakdown(stream: DescriptorStream, matcher: Matcher, findings: Findings) -> None:
-    """Match a few blocks once more, first as ever, then stage by stage.
+    """Match a few blocks once more: as ever, then profiled, then waiting after each stage.
 
     With the limits that `matcher` has; its stages are watched ever after.
     """
-    as_ever = _seconds(stream, matcher)
+    blocks = [stream.block(number) for number in range(_BLOCKS)]
+    as_ever = _seconds(blocks, matcher)
+    findings.add(_device_work(blocks, matcher))
     spent, reckoned = _watch(matcher._pairs)
-    waiting = _seconds(stream, matcher)
+    waiting = _seconds(blocks, matcher)
     spent["the rest, on the CPU"] = waiting - sum(spent.values())
     stages = {stage: seconds / _BLOCKS for stage, seconds in spent.items()}
     rows: list[list[Any]] = [[stage, 1e3 * seconds] for stage, seconds in stages.items()]
@@ -44,18 +49,31 @@ def breakdown(stream: DescriptorStream, matcher: Matcher, findings: Findings) ->
     findings.add(table("Where a block's time goes, ms", ["", "found"], rows), stages=stages)
 
 
-def _seconds(stream: DescriptorStream, matcher: Matcher) -> float:
-    """Return what it took to match a few blocks, the drawing of them left out."""
-    spent = 0.0
-    for number in range(_BLOCKS):
-        counts = stream.block(number)
-        positions = np.arange(len(counts))
-        wait()
-        begin = time.perf_counter()
-        matcher.match(positions, counts)
-        wait()
-        spent += time.perf_counter() - begin
-    return spent
+def _seconds(blocks: list[np.ndarray], matcher: Matcher) -> float:
+    """Return what it took to match all blocks."""
+    wait()
+    begin = time.perf_counter()
+    for counts in blocks:
+        matcher.match(np.arange(len(counts)), counts)
+    wait()
+    return time.perf_counter() - begin
+
+
+def _device_work(blocks: list[np.ndarray], matcher: Matcher) -> dict[str, Any]:
+    """Return a table of what keeps the GPU, or without one torch on the CPU, busy."""
+    where = "device" if torch.cuda.is_available() else "cpu"
+    kind = getattr(torch.profiler.ProfilerActivity, "CUDA" if where == "device" else "CPU")
+    with torch.profiler.profile(activities=[kind]) as profile:
+        _seconds(blocks, matcher)
+    work = [
+        [each.key[:_LETTERS], each.count // _BLOCKS, self_time / 1e3 / _BLOCKS]
+        for each in profile.key_averages()
+        if (self_time := getattr(each, f"self_{where}_time_total")) > 0
+    ]
+    work.sort(key=lambda row: -row[2])
+    total = ["all", sum(row[1] for row in work), sum(row[2] for row in work)]
+    columns = ["kernel or copy", "times", "ms"]
+    return table("What keeps the GPU busy, ms a block", columns, [total, *work[:_ROWS]])
 
 
 def _watch(pairs: Any) -> tuple[dict[str, float], list[int]]:
