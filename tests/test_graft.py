@@ -286,6 +286,41 @@ def test_nets_that_cannot_be_grafted(data_folder, text, message):
     assert not (data_folder / "nets/bad").exists()
 
 
+def test_fields_of_another_fork(data_folder):
+    text = ALEXNET_LIKE.replace('name: "norm1"', 'name: "norm1" merged_param { a: 1 }')
+    with pytest.raises(InputError, match=r'"merged_param".*take the field out if it is another'):
+        graft("bad", text)
+    assert not (data_folder / "nets/bad").exists()
+
+
+SIZES = ("--target-classes", 4, "--source-classes", 6, "--test-images", 8)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"\xef\xbb\xbfname: 'x'",
+            "b.prototxt begins with a byte order mark, which Caffe does not",
+        ),
+        (b"# \xb2\xe2\nname: '\xb2\xe2'", "b.prototxt, line 2 is not UTF-8: save it in that"),
+        ("name: 'x'".encode("utf-16"), "b.prototxt is not text: name a .prototxt file"),
+    ],
+)
+def test_other_encodings(data_folder, content, message):
+    Path("b.prototxt").write_bytes(content)
+    assert message in run_sjft("graft", "b.prototxt", "--out-dir", "nets/b", *SIZES, status=2)
+    assert not (data_folder / "nets/b").exists()
+
+
+def test_comments_in_another_encoding_are_passed_over_as_in_caffe(data_folder):
+    content = b"# \xb2\xe2\xca\xd4\n" + SQUEEZENET_LIKE.encode()
+    Path("gbk.prototxt").write_bytes(content)
+    caffe.Net("gbk.prototxt", caffe.TEST)
+    run_sjft("graft", "gbk.prototxt", "--out-dir", "nets/gbk", *SIZES)
+    assert (data_folder / "nets/gbk/joint_train_val.prototxt").is_file()
+
+
 def test_a_mean_that_is_no_number(data_folder):
     with pytest.raises(InputError, match=r"--mean is nan 1\.0 2\.0: expected three numbers"):
         graft("bad", NETS["squeezenet"], "--mean", "nan", 1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -26,31 +27,50 @@ def read_message(path: str, message: Any) -> Any:
 
     Raises CheckFailed naming the line of an unknown field or of anything else that is not valid.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise CheckFailed(f"{path} cannot be read: {error.strerror}", elsewhere(path)) from None
-    except UnicodeDecodeError:
-        raise CheckFailed(f"{path} is not text", "name a .prototxt file") from None
+    text = read_text(path)
     try:
         return text_format.Parse(text, message)
     except text_format.ParseError as error:
         line, column = error.GetLine() or 1, error.GetColumn() or 1
-        problem = re.sub(r"^\d+:\d+ : ", "", str(error))
+        problem = re.sub(r"^\d+:\d+ : ", "", str(error)).rstrip(".")
+        unknown = re.search(r'Message type "([\w.]+)" has no field named "(\w+)"', problem)
+        remedy = f"correct line {line}"
+        if unknown is not None:
+            pool = message.DESCRIPTOR.file.pool
+            fields = pool.FindMessageTypeByName(unknown.group(1)).fields_by_name
+            problem += did_you_mean(unknown.group(2), fields)
+            if message.DESCRIPTOR.name == "NetParameter":
+                remedy += (
+                    ", or take the field out if it is another Caffe's ('sjft upgrade-prototxt' "
+                    "reads those of the authors' fork)"
+                )
+        raise CheckFailed(f"{path}, line {line}, column {column}: {problem}", remedy) from None
+
+
+def read_text(path: str) -> str:
+    """Return the text of a prototxt file. In comments, bytes that are not UTF-8 are replaced.
+
+    Caffe passes over these whatever they are. Raises CheckFailed if it is not such a file.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckFailed(f"{path} cannot be read: {error.strerror}", elsewhere(path)) from None
+    if b"\0" in content:
+        raise CheckFailed(f"{path} is not text", "name a .prototxt file")
+    if content.startswith(codecs.BOM_UTF8):
         raise CheckFailed(
-            f"{path}, line {line}, column {column}: {problem}{_near_field(problem, message)}",
-            f"correct line {line}",
-        ) from None
-
-
-def _near_field(problem: str, message: Any) -> str:
-    """Return a hint at the field meant, if `problem` is of an unknown one."""
-    match = re.search(r'Message type "([\w.]+)" has no field named "(\w+)"', problem)
-    if match is None:
-        return ""
-    pool = message.DESCRIPTOR.file.pool
-    fields = pool.FindMessageTypeByName(match.group(1)).fields_by_name
-    return did_you_mean(match.group(2), fields)
+            f"{path} begins with a byte order mark, which Caffe does not read", "save it without"
+        )
+    for number, line in enumerate(content.split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if b"#" not in line[: error.start]:
+                raise CheckFailed(
+                    f"{path}, line {number} is not UTF-8", "save it in that encoding"
+                ) from None
+    return content.decode("utf-8", "replace")
 
 
 def elsewhere(path: str, seen_from: str = "") -> str:

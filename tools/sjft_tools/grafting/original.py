@@ -11,6 +11,8 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
+from sjft_tools.checks.prototxt import read_text
+from sjft_tools.checks.report import CheckFailed
 from sjft_tools.net_files import as_fields, caffe_messages, layers_of, read_net
 from sjft_tools.nets.text import Message
 
@@ -95,8 +97,8 @@ def _is_old(path: str, messages: Any) -> bool:
     from google.protobuf import text_format
 
     try:
-        net = text_format.Parse(Path(path).read_text(encoding="utf-8"), messages.NetParameter())
-    except (OSError, UnicodeDecodeError, text_format.ParseError):
+        net = text_format.Parse(read_text(path), messages.NetParameter())
+    except (CheckFailed, text_format.ParseError):
         return False  # read_net says why
     return len(net.layers) > 0
 
