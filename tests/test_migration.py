@@ -216,6 +216,22 @@ def test_random_crops(tmp_path):
     assert keys["target"] == "data/target_train_lmdb" and "levels" not in keys
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "sides"), [("36.0", "61.0", [36, 60]), ("36.5", "61.25", [36, 59])]
+)
+def test_random_crops_between_fractions(tmp_path, low, high, sides):
+    """Sides of int(a random integer below int(high - low) + low), by the fork's source."""
+    bounds = f"random_crop_param {{ lower_bound: {low} upper_bound: {high} }}"
+    upgrade(tmp_path, fork.joint_net(kind="RandomCropBoostedData", more=bounds))
+    keys = fork.param_str(read_net(str(tmp_path / "net.prototxt")))
+    assert keys["resize_shorter"] == sides
+    text = fork.joint_net(kind="RandomCropBoostedData", more=bounds.replace(high, low))
+    said = upgrade(tmp_path, text, status=2)
+    assert (
+        f"has the lower_bound {float(low):g} and the upper_bound {float(low):g}: expected" in said
+    )
+
+
 def test_labels_that_are_read_whole(tmp_path):
     more = 'layer { name: "all" type: "Power" bottom: "label" top: "all" include { phase: TRAIN } }'
     said = upgrade(tmp_path, fork.joint_net() + more)
@@ -292,13 +308,55 @@ def test_retrieval_nets_become_commands(tmp_path):
         "# conv3, conv4 and conv5 are left out: the distance is of conv1 and conv2",
         "sjft fit-bins TARGET_LMDB BINS.npz --bank alexnet --weights bvlc_alexnet.caffemodel "
         "--bins 100",
-        "sjft import-original bins stats.txt TARGET_LMDB BINS.npz",
-        "sjft retrieve TARGET_LMDB SOURCE_LMDB NEIGHBORS_LMDB --bins-file BINS.npz --k 5000",
+        "sjft import-original bins stats.txt TARGET_LMDB BINS.npz --weights "
+        "bvlc_alexnet.caffemodel",
+        "sjft retrieve TARGET_LMDB SOURCE_LMDB NEIGHBORS_LMDB --bins-file BINS.npz --weights "
+        "bvlc_alexnet.caffemodel --k 5000",
     ):
         assert f"{line}\n" in said
     assert not (tmp_path / "net.prototxt").exists()
     said = upgrade(tmp_path, RETRIEVAL.replace("CHANNELS", "77"), status=2)
     assert "histograms are of 77 channels, expected AlexNet's conv1 and conv2 (352)" in said
+
+
+def test_what_a_retrieval_net_does_not_say(tmp_path):
+    """The defaults of the fork's caffe.proto."""
+    text = (
+        RETRIEVAL.replace("CHANNELS", "352").replace(" bin: 100", "").replace("nodes_num: 5000", "")
+    )
+    text = text.replace(
+        "saving_signal", "num: 3 num: 4 channels: 5 height: 6 width: 7 saving_signal"
+    )
+    said = upgrade(tmp_path, text)
+    assert " --bins 100\n" in said and "# histograms: 32 bins" in said and " --k 100\n" in said
+    said = upgrade(tmp_path, text.replace("352", "48"))
+    assert "sjft fit-bins TARGET_LMDB BINS.npz --bank gabor --bins 100\n" in said
+    assert "--bins-file BINS.npz --k 100\n" in said and "--weights" not in said
+
+
+def test_what_a_joint_net_does_not_say(tmp_path):
+    """The defaults of the fork's caffe.proto."""
+    text = fork.joint_net(kind="RandomCropBoostedData", more="random_crop_param { }", crop=224)
+    for field in (
+        "base_selected_nn_num: 2",
+        "highest_sample_level: 10",
+        "least_sample_per_class: 0",
+        "target_domain_val_num: 0",
+    ):
+        assert field in text
+        text = text.replace(field, "")
+    said = upgrade(tmp_path, text)
+    keys = fork.param_str(read_net(str(tmp_path / "net.prototxt")))
+    assert (keys["k0"], keys["min_source_per_class"]) == (1000, 50)
+    assert keys["resize_shorter"] == [256, 479]
+    for line in (
+        "base_selected_nn_num is not set: 1000, as in the fork",
+        "least_sample_per_class is not set: 50, as in the fork",
+        "highest_sample_level is not set: 5, as in the fork",
+        "levels.txt: 'sjft import-original levels --highest 5 --leave-out-validation' reads it",
+        "neighbours.txt: 'sjft import-original neighbours --leave-out-validation' reads it",
+    ):
+        assert f"  {line}\n" in said
 
 
 @pytest.mark.parametrize(
@@ -308,7 +366,6 @@ def test_retrieval_nets_become_commands(tmp_path):
         (("mirror: true", "mirror: true scale: 0.5"), "scales pixels by 0.5"),
         (("new_width: 36", "new_width: 40"), "new_height 36 and new_width 40: expected the same"),
         (("mean_value: 104 mean_value: 117 mean_value: 123", 'mean_file: "m"'), "a mean per pixel"),
-        (("base_selected_nn_num: 2", ""), "has no base_selected_nn_num"),
         (("batch_size: 4", "batch_size: 5"), "'batch_size' must be even"),
         (('top: "label"', ""), "has 1 tops, expected data and labels"),
         (("crop_size: 32", "crop_size: 40"), "'crop' must be at most 'resize'"),
@@ -448,3 +505,44 @@ def test_stopped_between_versions(imported, tmp_path):
     shutil.copytree(imported / "target_lmdb", tmp_path / "t_v2")  # of the same labels
     said = run_sjft("import-original", *arguments, "--root", imported / "images", status=2)
     assert "t_v2 holds other images" in said and not (tmp_path / "t").exists()
+
+
+def test_levels_are_cut_to_the_nets_highest(imported, tmp_path):
+    (tmp_path / "f.txt").write_text("".join(f"{i} {i + 1}\n" for i in range(fork.TARGETS)))
+    arguments = ("levels", tmp_path / "f.txt", imported / "target_lmdb", tmp_path / "l.json")
+    said = run_sjft("import-original", *arguments, "--highest", 5)
+    assert "1 above 5 were cut to it" in said
+    assert json.loads((tmp_path / "l.json").read_text())["levels"] == [1, 2, 3, 4, 5, 5]
+
+
+def test_lines_of_validation_images(imported, tmp_path):
+    """The fork numbers them behind the training images, and its target list does not hold them."""
+    target, source = imported / "target_lmdb", imported / "source_lmdb"
+    val = fork.TARGETS + 1
+    near = f"{val}\t" + "1\t" * (fork.K + 1) + "\n" + (imported / "neighbours.txt").read_text()
+    (tmp_path / "n.txt").write_text(near)
+    (tmp_path / "l.txt").write_text(f"{val} 0\n" + (imported / "levels.txt").read_text())
+    for kind, *places in (
+        ("neighbours", tmp_path / "n.txt", target, source, tmp_path / "n"),
+        ("levels", tmp_path / "l.txt", target, tmp_path / "l.json"),
+    ):
+        said = run_sjft("import-original", kind, *places, status=2)
+        assert f"line 1 of {places[0]} has the target '{val}': expected an integer from 0" in said
+        said = run_sjft("import-original", kind, *places, "--leave-out-validation")
+        assert "; left out the lines of 1 other targets" in said
+    expected = NeighbourLmdb(str(imported / "neighbours_lmdb"))
+    assert NeighbourLmdb(str(tmp_path / "n")).indices(3).tolist() == expected.indices(3).tolist()
+    assert (tmp_path / "l.json").read_text() == (imported / "levels.json").read_text()
+
+
+def test_bins_of_all_of_alexnet(imported, tmp_path, shared_data):
+    """The fork's statistics net writes those of conv1 to conv5, in this order."""
+    arguments = (imported / "target_lmdb", "--weights", shared_data / "alexnet_conv12.npz")
+    for name, channels in (("two", 352), ("all", 1376)):
+        (tmp_path / f"{name}.txt").write_text(fork.bins_text(channels, 10))
+        places = (tmp_path / f"{name}.txt", arguments[0], tmp_path / f"{name}.npz")
+        said = run_sjft("import-original", "bins", *places, *arguments[1:])
+    assert "of 1376 channels the first 352 are taken, AlexNet's conv1 and conv2" in said
+    two, both = (load_bins(str(tmp_path / f"{name}.npz")) for name in ("two", "all"))
+    np.testing.assert_array_equal(two.edges, both.edges)
+    np.testing.assert_array_equal(two.minimum, both.minimum)

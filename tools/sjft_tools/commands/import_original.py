@@ -25,6 +25,9 @@ from sjft_tools.levels_writer import write_levels
 from sjft_tools.lmdb_writer import refuse_other_contents
 from sjft_tools.mapping import prepare
 from sjft_tools.migration.text_files import (
+    ALEXNET,
+    ALEXNET_ALL,
+    GABOR,
     read_bins,
     read_levels,
     read_neighbours,
@@ -35,7 +38,7 @@ from sjft_tools.neighbour_lmdb_writer import write_neighbours
 
 _QUALITY = 95
 _SOURCE, _TARGET = "source-images", "target-images"
-_BANKS = {352: "alexnet", 48: "gabor"}
+_BANKS = {ALEXNET: "alexnet", GABOR: "gabor"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,14 +65,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help="warp to N x N pixels and encode anew (default: keep size and bytes)",
         )
-    add(
+    neighbours = add(
         "neighbours",
         "'target nn_1 ... nn_K last_column' lines, to a neighbour LMDB",
         target,
         source,
         ("output", "NEIGHBORS_LMDB"),
     )
-    add("levels", "'target level' lines, to a levels file", target, ("output", "LEVELS.json"))
+    levels = add(
+        "levels", "'target level' lines, to a levels file", target, ("output", "LEVELS.json")
+    )
+    levels.add_argument(
+        "--highest",
+        type=int,
+        choices=range(1, MAX_LEVEL + 1),
+        default=MAX_LEVEL,
+        metavar="N",
+        help="highest_sample_level of the fork's net: higher levels are cut to it",
+    )
+    for files in (neighbours, levels):
+        files.add_argument(
+            "--leave-out-validation",
+            action="store_true",
+            help="leave out the lines of targets that TARGET_LMDB does not reach, as those of the "
+            "fork's validation images",
+        )
     bins = add(
         "bins", "'min max edge share ...' lines, to a bins file", target, ("output", "BINS.npz")
     )
@@ -145,29 +165,40 @@ def _target_images(args: argparse.Namespace) -> None:
 
 def _neighbours(args: argparse.Namespace, target: ImageLmdb) -> None:
     source = ImageLmdb(args.source, "source")
-    indices = read_neighbours(args.file, target.count, source.count)
+    indices, left_out = read_neighbours(
+        args.file, target.count, source.count, args.leave_out_validation
+    )
     ranks = np.tile(np.arange(indices.shape[1], dtype=np.float32), (target.count, 1))
     info = {"bank": "unknown", "imported_from": os.path.basename(args.file)}
     write_neighbours(args.output, target, source, indices, ranks, info, args.force)
     print(
         f"wrote {indices.shape[1]} neighbours of {target.count} images to {args.output}; the file "
-        f"has no distances: their places 0, 1, 2, ... stand for them"
+        f"has no distances: their places 0, 1, 2, ... stand for them{_left_out(left_out)}"
     )
 
 
 def _levels(args: argparse.Namespace, target: ImageLmdb) -> None:
-    levels, cut = read_levels(args.file, target.count, MAX_LEVEL)
+    levels, cut, left_out = read_levels(
+        args.file, target.count, args.highest, args.leave_out_validation
+    )
     write_levels(args.output, levels, target, args.force)
-    note = f"; {cut} above {MAX_LEVEL} were cut to it" if cut else ""
-    print(f"wrote the levels of {target.count} images to {args.output}{note}")
+    note = f"; {cut} above {args.highest} were cut to it" if cut else ""
+    print(f"wrote the levels of {target.count} images to {args.output}{note}{_left_out(left_out)}")
+
+
+def _left_out(lines: int) -> str:
+    return f"; left out the lines of {lines} other targets" if lines else ""
 
 
 def _bins(args: argparse.Namespace, target: ImageLmdb) -> None:
     edges, minimum, maximum = read_bins(args.file)
+    if len(edges) == ALEXNET_ALL:
+        print(f"of {ALEXNET_ALL} channels the first {ALEXNET} are taken, AlexNet's conv1 and conv2")
+        edges, minimum, maximum = edges[:ALEXNET], minimum[:ALEXNET], maximum[:ALEXNET]
     if len(edges) not in _BANKS:
         raise InputError(
             f"{args.file} has bins of {len(edges)} channels, expected AlexNet's conv1 and conv2 "
-            f"(352 lines) or the Gabor bank (48)"
+            f"({ALEXNET} lines), conv1 to conv5 ({ALEXNET_ALL}) or the Gabor bank ({GABOR})"
         )
     bank = make_bank(_BANKS[len(edges)], args.weights, None, None)
     info = BinsInfo(bank.name, bank.resize, bank.weights_checksum, target.fingerprint)

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from sjft_tools.net_files import caffe_messages
 
-_INT, _FLOAT, _STRING = "int", "float", "string"
+_INT, _FLOAT, _DOUBLE, _STRING = "int", "float", "double", "string"
 
 #: LayerParameter's field -> its number and message; the message's fields -> type, * for repeated.
 _PARAMS: dict[str, tuple[int, str, dict[str, str]]] = {
@@ -25,6 +25,10 @@ _PARAMS: dict[str, tuple[int, str, dict[str, str]]] = {
             "previous_statistics_path": _STRING,
             "new_feature_statistics_path": _STRING,
             "scales": _INT,
+            "num": _INT + "*",
+            "channels": _INT + "*",
+            "height": _INT + "*",
+            "width": _INT + "*",
             "total_channels": _INT,
             "saving_signal": _INT,
             "bin": _INT,
@@ -78,7 +82,7 @@ _PARAMS: dict[str, tuple[int, str, dict[str, str]]] = {
             "total_channels": _INT,
             "bin": _INT,
             "feature_path": _STRING,
-            "channel_weight": _FLOAT + "*",
+            "channel_weight": _DOUBLE + "*",
             "channel_weight_path": _STRING,
         },
     ),
@@ -86,16 +90,41 @@ _PARAMS: dict[str, tuple[int, str, dict[str, str]]] = {
     "random_crop_param": (
         206,
         "RandomCropDataParameter",
-        {"lower_bound": _INT, "upper_bound": _INT},
+        {"lower_bound": _FLOAT, "upper_bound": _FLOAT},
     ),
 }
+
+#: What the fork takes for those of the fields above that matter here, where a net does not say.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "feature_stats_param": {"bin": 100},
+    "knn_match_param": {"nodes_num": 100},
+    "boosted_joint_training_data_param": {
+        "target_domain_val_num": 1020,
+        "base_selected_nn_num": 1000,
+        "highest_sample_level": 5,
+        "least_sample_per_class": 50,
+    },
+    "hist_feature_param": {"bin": 32},
+    "split_data_param": {"split_num": 100},
+    "random_crop_param": {"lower_bound": 256, "upper_bound": 480},
+}
+
+
+def fork_params(layer: dict[str, Any], name: str) -> dict[str, Any]:
+    """The fields of a layer's message `name`, one of DEFAULTS, with the fork's defaults."""
+    return {**DEFAULTS[name], **layer.get(name, {})}
 
 
 @functools.lru_cache(maxsize=1)
 def _net_class() -> Any:
     """NetParameter of the fork, in a pool of its own beside Caffe's."""
     field = descriptor_pb2.FieldDescriptorProto
-    kinds = {_INT: field.TYPE_INT32, _FLOAT: field.TYPE_FLOAT, _STRING: field.TYPE_STRING}
+    kinds = {
+        _INT: field.TYPE_INT32,
+        _FLOAT: field.TYPE_FLOAT,
+        _DOUBLE: field.TYPE_DOUBLE,
+        _STRING: field.TYPE_STRING,
+    }
     file = descriptor_pb2.FileDescriptorProto()
     caffe_messages().DESCRIPTOR.CopyToProto(file)
     [layer] = [message for message in file.message_type if message.name == "LayerParameter"]

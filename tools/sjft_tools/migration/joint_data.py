@@ -7,20 +7,24 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft.layer_params import parse_joint_data
+from sjft.levels import MAX_LEVEL
+from sjft_tools.migration.fork import fork_params
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.joint import DataPaths
 from sjft_tools.nets.text import Message
 
 JOINT_DATA = ("RefinedBoostedJointTrainingData", "RandomCropBoostedData")
 
-_HIGHEST_LEVEL = 10
+_BOOSTED = "boosted_joint_training_data_param"
+_NEIGHBOURS, _LEVELS = "target_nn_configuration_path", "target_domain_sample_weight_path"
 #: Their files -> what makes ours of them.
 _FILES = {
     "target_domain_image_label_path": "sjft import-original target-images",
     "source_domain_image_label_path": "sjft import-original source-images",
-    "target_nn_configuration_path": "sjft import-original neighbours",
-    "target_domain_sample_weight_path": "sjft import-original levels",
+    _NEIGHBOURS: "sjft import-original neighbours",
+    _LEVELS: "sjft import-original levels",
 }
+_LEFT_OUT = " --leave-out-validation"
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ def joint_data(layer: Message, tops: list[str], where: Where) -> tuple[Message, 
 
     Raises InputError for what a JointDataLayer cannot do.
     """
-    name, boosted = layer["name"], layer.get("boosted_joint_training_data_param", {})
+    name, boosted = layer["name"], fork_params(layer, _BOOSTED)
     image, transform = layer.get("image_data_param", {}), layer.get("transform_param", {})
     notes: list[str] = []
     if image.get("is_color") is False or transform.get("force_gray"):
@@ -49,8 +53,6 @@ def joint_data(layer: Message, tops: list[str], where: Where) -> tuple[Message, 
             f"the layer '{name}' scales pixels by {transform['scale']}: sjft's layers keep 0..255; "
             f"put the factor into the net, or expect weights trained without it"
         )
-    if "base_selected_nn_num" not in boosted:
-        raise InputError(f"the layer '{name}' has no base_selected_nn_num: it becomes k0")
     size, crop = _sizes(layer, notes)
     params: dict[str, Any] = {
         "target": where.targets[0] if len(where.targets) == 1 else where.targets,
@@ -59,21 +61,30 @@ def joint_data(layer: Message, tops: list[str], where: Where) -> tuple[Message, 
         "batch_size": image.get("batch_size", 1),
         "k0": boosted["base_selected_nn_num"],
         **({} if where.levels is None else {"levels": where.levels}),
-        "min_source_per_class": boosted.get("least_sample_per_class", 0),
+        "min_source_per_class": boosted["least_sample_per_class"],
         **size,
         "crop": crop,
         "mirror": transform.get("mirror", False),
         "mean": _mean(name, transform, where, notes),
         "seed": 1,
     }
-    if boosted.get("highest_sample_level", _HIGHEST_LEVEL) > _HIGHEST_LEVEL:
-        notes.append(f"highest_sample_level is cut to {_HIGHEST_LEVEL}")
-    if boosted.get("target_domain_val_num", 0):
+    notes += [
+        f"{field} is not set: {boosted[field]}, as in the fork"
+        for field in ("base_selected_nn_num", "least_sample_per_class", "highest_sample_level")
+        if field not in layer.get(_BOOSTED, {})
+    ]
+    highest = boosted["highest_sample_level"]
+    if highest > MAX_LEVEL:
+        notes.append(f"highest_sample_level is cut to {MAX_LEVEL}")
+    options = {_LEVELS: f" --highest {highest}"} if highest < MAX_LEVEL else {}
+    if boosted["target_domain_val_num"]:
         notes.append(
             "target_domain_val_num is not carried over: the target LMDB's images are those shown"
         )
+        options[_LEVELS] = options.get(_LEVELS, "") + _LEFT_OUT
+        options[_NEIGHBOURS] = _LEFT_OUT
     notes += [
-        f"{boosted[field]}: '{command}' reads it"
+        f"{boosted[field]}: '{command}{options.get(field, '')}' reads it"
         for field, command in _FILES.items()
         if boosted.get(field)
     ]
@@ -96,16 +107,20 @@ def _sizes(layer: Message, notes: list[str]) -> tuple[dict[str, Any], int]:
         raise InputError(f"the layer '{name}' has neither crop_size nor new_height: expected one")
     if layer["type"] == JOINT_DATA[0]:
         return ({"resize": height} if height else {}), crop
-    bounds = layer.get("random_crop_param", {})
-    if "lower_bound" not in bounds or "upper_bound" not in bounds:
-        raise InputError(f"the layer '{name}' has no random_crop_param with both of its bounds")
+    bounds = fork_params(layer, "random_crop_param")
+    low, interval = bounds["lower_bound"], int(bounds["upper_bound"] - bounds["lower_bound"])
+    if interval < 1:
+        raise InputError(
+            f"the layer '{name}' has the lower_bound {low} and the upper_bound "
+            f"{bounds['upper_bound']}: expected a larger one"
+        )
     if crop != height:
         notes.append(
             f"two random crops, of {height} and of {crop} in it, became one of {crop}: places near "
             f"the border are as likely as others now"
         )
-    # The fork draws lower_bound + (a random number below upper_bound - lower_bound).
-    return {"resize_shorter": [bounds["lower_bound"], bounds["upper_bound"] - 1]}, crop
+    # The fork draws lower_bound + (a random integer below upper_bound - lower_bound).
+    return {"resize_shorter": [int(low), int(low + interval - 1)]}, crop
 
 
 def _mean(name: str, transform: Message, where: Where, notes: list[str]) -> list[float]:

@@ -17,6 +17,10 @@ from sjft.errors import InputError
 _INTEGER = re.compile(r"[+-]?[0-9]{1,15}", re.ASCII)
 _LARGEST_LABEL = 2**31 - 1
 
+#: Channels of the fork's banks: AlexNet's conv1 and conv2, all its five, of which the fork's
+#: statistics net writes the bins, and the Gabor bank.
+ALEXNET, ALEXNET_ALL, GABOR = 96 + 256, 96 + 256 + 384 + 384 + 256, 48
+
 
 def _lines(path: str) -> Iterator[tuple[str, list[str]]]:
     """The fields of each line that has any, and the line's name in messages."""
@@ -101,42 +105,59 @@ def read_target_list(path: str) -> tuple[list[list[str]], list[int]]:
     return [versions[i] for i in range(count)], [labels[i] for i in range(count)]
 
 
-def read_neighbours(path: str, targets: int, sources: int) -> np.ndarray:
-    """Neighbours of ``target nn_1 ... nn_K last_column`` lines: targets x K int64, nearest first.
+def _is_left_out(text: str, targets: int, leave_out: bool) -> bool:
+    return leave_out and bool(_INTEGER.fullmatch(text)) and int(text) >= targets
 
-    The last column does not count. Raises InputError unless there is one line for each target, all
-    of the same length, with source numbers below `sources`.
+
+def read_neighbours(
+    path: str, targets: int, sources: int, leave_out: bool = False
+) -> tuple[np.ndarray, int]:
+    """Neighbours of ``target nn_1 ... nn_K last_column`` lines, and how many lines were left out.
+
+    The neighbours are targets x K int64, nearest first; the last column does not count. With
+    `leave_out`, lines of targets from `targets` on are left out. Raises InputError unless there is
+    one line for each target, all of the same length, with source numbers below `sources`.
     """
     found: dict[int, object] = {}
-    width = 0
+    width, left_out = 0, 0
     indices = np.empty((targets, 0), np.int64)
     for where, fields in _lines(path):
-        if not found:
+        if not width:
             width = len(fields)
             if width < 3:
                 raise InputError(f"{where} has {width} fields: expected target, neighbours, last")
             indices = np.empty((targets, width - 2), np.int64)
         if len(fields) != width:
             raise InputError(f"{where} has {len(fields)} fields, expected {width} as the first")
+        if _is_left_out(fields[0], targets, leave_out):
+            left_out += 1
+            continue
         target = _integer(fields[0], "target", where, targets)
         if target in found:
             raise InputError(f"{where} is a second one for the target {target}")
         found[target] = True
         indices[target] = [_integer(text, "neighbour", where, sources) for text in fields[1:-1]]
     _filled(found, targets, path, "the target")
-    return indices
+    return indices, left_out
 
 
-def read_levels(path: str, targets: int, highest: int) -> tuple[np.ndarray, int]:
-    """Levels of ``target level`` lines, int64 (targets,), and how many were cut to `highest`.
+def read_levels(
+    path: str, targets: int, highest: int, leave_out: bool = False
+) -> tuple[np.ndarray, int, int]:
+    """Levels of ``target level`` lines, how many were cut to `highest`, how many lines left out.
 
-    Raises InputError if a target has no level or level 0, with which the fork never shows it.
+    The levels are int64 (targets,). With `leave_out`, lines of targets from `targets` on are left
+    out. Raises InputError if a target has no level or level 0, with which the fork never shows it.
     """
     found: dict[int, object] = {}
     levels = np.zeros(targets, np.int64)
+    left_out = 0
     for where, fields in _lines(path):
         if len(fields) != 2:
             raise InputError(f"{where} has {len(fields)} fields: expected a target and its level")
+        if _is_left_out(fields[0], targets, leave_out):
+            left_out += 1
+            continue
         target = _integer(fields[0], "target", where, targets)
         found[target] = True
         levels[target] = _integer(fields[1], "level", where)
@@ -146,7 +167,7 @@ def read_levels(path: str, targets: int, highest: int) -> tuple[np.ndarray, int]
                 f"{highest}, or a target LMDB without the image"
             )
     _filled(found, targets, path, "the target")
-    return np.minimum(levels, highest), int((levels > highest).sum())
+    return np.minimum(levels, highest), int((levels > highest).sum()), left_out
 
 
 def read_bins(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
+from sjft_tools.migration.fork import DEFAULTS, fork_params
 from sjft_tools.migration.joint_data import JOINT_DATA, Where, joint_data
 from sjft_tools.net_files import as_fields
 from sjft_tools.nets.text import Message, Word
@@ -38,23 +39,13 @@ def upgrade(net: Any, where: Where) -> Upgraded:
     layers = _without_residuals(layers, notes)
     layers = [_stock(layer, notes) for layer in layers]
     for layer in layers:
-        unknown = sorted(set(layer) & _FORK_PARAMS)
+        unknown = sorted(set(layer) & set(DEFAULTS))
         if unknown:
             raise InputError(
                 f"the layer '{layer['name']}' of type {layer['type']} has {unknown[0]}, which is "
                 f"of another of the fork's layers: expected it there alone"
             )
     return Upgraded(layers, notes)
-
-
-_FORK_PARAMS = {
-    "feature_stats_param",
-    "knn_match_param",
-    "boosted_joint_training_data_param",
-    "hist_feature_param",
-    "split_data_param",
-    "random_crop_param",
-}
 
 
 def _phase(layer: Message) -> str:
@@ -94,7 +85,7 @@ def _with_joint_data(layers: list[Message], where: Where, notes: list[str]) -> l
                     f"the layer '{splits[0]['name']}' splits the labels into {len(labels)}, "
                     f"expected two: the target's and the source's"
                 )
-            number = splits[0].get("split_data_param", {}).get("split_num")
+            number = fork_params(splits[0], "split_data_param")["split_num"]
             if number != half:
                 raise InputError(
                     f"the layer '{splits[0]['name']}' splits the labels after {number}, expected "
@@ -192,9 +183,7 @@ def _stock(layer: Message, notes: list[str]) -> Message:
     """SplitData and MergeData as stock layers; any other layer as it is."""
     kind = layer.get("type")
     if kind == "SplitData":
-        number = layer.get("split_data_param", {}).get("split_num")
-        if number is None:
-            raise InputError(f"the SplitData '{layer['name']}' has no split_num")
+        number = fork_params(layer, "split_data_param")["split_num"]
         notes.append(f"SplitData '{layer['name']}' became Slice")
         kept = {key: value for key, value in layer.items() if key != "split_data_param"}
         return {**kept, "type": "Slice", "slice_param": {"axis": 0, "slice_point": number}}
