@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -56,6 +57,18 @@ def test_interrupted_while_a_command_is_being_imported(
     assert b"fit-bins: error: interrupted; nothing was left half-written" in printed
     assert b"Traceback" not in printed
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("arguments", [("models",), ("models", "no.prototxt")])
+def test_nobody_reads_what_it_prints(arguments: tuple[str, ...]) -> None:
+    """As behind `sjft models | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed:
+        process = start(*arguments, stdout=closed)
+    printed = process.communicate(timeout=60)[1]
+    assert b"Traceback" not in printed and b"Exception" not in printed
+    assert process.returncode == (141 if len(arguments) == 1 else 2)
 
 
 def test_too_little_memory(make_lmdb: Callable[..., str], tmp_path: Path) -> None:

@@ -96,7 +96,10 @@ def test_bad_arguments(tmp_path, weights):
     page = tmp_path / "page.caffemodel"
     page.write_text("<html>Sign in</html>")
     said = run_sjft("models", tmp_path / "old.prototxt", page, status=2)
-    assert "is not a .caffemodel file" in said
+    assert "is not a .caffemodel file" in said and "begins as a web page does" in said
+    page.write_bytes(weights.read_bytes()[:-100])
+    said = run_sjft("models", tmp_path / "old.prototxt", page, status=2)
+    assert "or a download cut short" in said
     said = run_sjft("models", tmp_path / "old.prototxt", tmp_path / "none", status=2)
     assert "cannot be read: No such file" in said
 

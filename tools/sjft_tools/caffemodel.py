@@ -28,14 +28,19 @@ def read_caffemodel(path: str) -> Any:
 
     model = caffe_pb2.NetParameter()
     try:
-        model.ParseFromString(Path(path).read_bytes())
+        content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"the weights {path} cannot be read: {error.strerror}") from None
+    try:
+        model.ParseFromString(content)
     except DecodeError:
         model.Clear()
     # protobuf before 3.20 takes some foreign files for a message of which it knows no field
     if not model.layer and not model.layers:
-        raise InputError(f"{path} is not a .caffemodel file, expected layers with weights")
+        seen = f"its {len(content)} bytes are another format, or a download cut short"
+        if content.lstrip()[:1] == b"<":
+            seen = "it begins as a web page does, perhaps one to sign in or to confirm a download"
+        raise InputError(f"{path} is not a .caffemodel file, expected layers with weights: {seen}")
     return model
 
 

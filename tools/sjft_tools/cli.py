@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -55,6 +56,7 @@ NO_ROOM_OR_LEAVE = (
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141  # what a shell makes of SIGPIPE
 
 
 def _top_parser() -> argparse.ArgumentParser:
@@ -82,6 +84,27 @@ def _raise_interrupt(signum: int, frame: object) -> NoReturn:
 
 
 def _run(command: str, arguments: list[str]) -> None:
+    try:
+        _run_command(command, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        raise SystemExit(EXIT_NO_READER) from None
+
+
+def _reader_is_gone() -> bool:
+    """Whether nobody reads what is printed, as behind ``sjft models | head``."""
+    try:
+        print(flush=True)  # what was printed before may be gone already
+    except BrokenPipeError:
+        # or Python would complain about what is left when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _run_command(command: str, arguments: list[str]) -> None:
     # A batch system's SIGTERM must clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
