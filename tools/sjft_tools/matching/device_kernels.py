@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, Callable
 
@@ -26,6 +27,9 @@ _GROUP = 8
 
 # Shared memory that every GPU lets a block have.
 _SHARED_BYTES = 48 << 10
+
+# Few pairs make a small grid, which is no fault.
+warnings.filterwarnings("ignore", r".*Grid size \d+ will likely result in GPU under-utilization")
 
 #: units(targets, sources, rows, columns, layers, tables) -> each layer's and pair's sum in units of
 #: QUANTUM
