@@ -60,6 +60,8 @@ class DevicePairs:
             (self._to_device(layer.share), self._to_device(layer.log)) for layer in distance.layers
         ]
         self._last: tuple[np.ndarray, torch.Tensor] | None = None
+        on_gpu = self._device.type == "cuda"
+        self._copying = torch.cuda.Stream(self._device) if on_gpu else None
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits.
@@ -165,8 +167,8 @@ class DevicePairs:
     def _by_slab(self, sources: np.ndarray) -> Iterator[torch.Tensor]:
         """Yield the counts of `sources` slab by slab, on the device, and keep them all there.
 
-        From page-locked memory: so a slab is brought while the device still multiplies the one
-        before.
+        From page-locked memory and in a stream of their own: so a slab is brought while the device
+        still multiplies the one before.
         """
         if self._last is not None and self._last[0] is sources:
             yield from (self._last[1][:, slab.start : slab.stop] for slab in self._slabs)
@@ -174,12 +176,17 @@ class DevicePairs:
         self._last = None  # its memory first
         counts = _signed(sources)
         kept = torch.empty(counts.shape, dtype=counts.dtype, device=self._device)
-        locked = self._device.type == "cuda"
+        locked = self._copying is not None
         for slab in self._slabs:
             some = counts[:, slab.start : slab.stop]
             # torch uses this memory again only when it has been copied from
             staged = torch.empty(some.shape, dtype=some.dtype, pin_memory=locked).copy_(some)
-            arriving = staged.to(self._device, non_blocking=True)
+            with torch.cuda.stream(self._copying):
+                arriving = staged.to(self._device, non_blocking=True)
+            if self._copying is not None:
+                using = torch.cuda.current_stream(self._device)
+                using.wait_stream(self._copying)
+                arriving.record_stream(using)  # nor this before it has been used
             yield kept[:, slab.start : slab.stop].copy_(arriving)
         self._last = sources, kept
 
