@@ -257,3 +257,18 @@ def test_development_kits_with_spoilt_synsets(imagenet, field, value, message):
     write_tree(imagenet / "train", of_synset(0))
     with pytest.raises(InputError, match=message):
         read_form("imagenet", imagenet, "--split", "train", "--incomplete")
+
+
+def test_what_is_missing_is_named(imagenet, capfd):
+    write_tree(imagenet / "train", [(f"{WNIDS[1]}/{name}", data) for name, data in of_synset(1)])
+    with pytest.raises(InputError, match="found 2 synsets, published are 1,000: expected all"):
+        read_form("imagenet", imagenet, "--split", "train")
+    read_form("imagenet", imagenet, "--split", "train", "--incomplete")
+    assert f"missing synset: {WNIDS[0]}\n" in capfd.readouterr().err
+    folder = imagenet / "256_ObjectCategories"
+    write_tree(
+        folder, [(f"{i:03d}.x/{i:03d}_0001.jpg", picture(i)) for i in range(1, 258) if i != 7]
+    )
+    with pytest.raises(InputError, match=r"found 256 folders in .*, published are 257"):
+        read_form("caltech256", imagenet, "--split", "train", "--per-class", 1)
+    assert "missing folder: 007\n" in capfd.readouterr().err

@@ -11,7 +11,7 @@ from sjft_tools.command import integer_at_least
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.image_sets.class_names import readable
 from sjft_tools.image_sets.downloads import Downloads
-from sjft_tools.image_sets.published import add_published_arguments, check_count
+from sjft_tools.image_sets.published import add_published_arguments, check_count, say
 
 _IMAGES = 30_607
 _FOLDERS = 257
@@ -71,6 +71,7 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
             f"001.ak47/001_0001.jpg, in folders 001 to {_FOLDERS}"
         )
     found = sum(len(paths) for _, paths in classes.values())
+    say("missing folder", [f"{i:03d}" for i in range(1, _FOLDERS + 1) if i not in classes])
     check_count(len(classes), _FOLDERS, f"folders in {files.origin}", args.incomplete)
     check_count(found, _IMAGES, f"images in {files.origin}", args.incomplete)
     if not args.clutter:

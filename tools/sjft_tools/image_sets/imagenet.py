@@ -22,7 +22,7 @@ from sjft_tools.image_sets.published import (
     listed_entries,
     refuse_doubles,
 )
-from sjft_tools.image_sets.word_net import IMAGE, WNID, read_synsets
+from sjft_tools.image_sets.word_net import IMAGE, WNID, read_synsets, say_empty
 
 _COUNTS = {"train": 1_281_167, "val": 50_000}
 _SYNSETS = 1_000
@@ -61,6 +61,7 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
         entries = _train_entries(files, labels)
     else:
         entries = _val_entries(downloads, files, labels, args.incomplete)
+    say_empty(entries, labels)
     check_count(len(entries), _COUNTS[args.split], f"images in {files.origin}", args.incomplete)
     return ImageSet(entries, [words[wnid] or wnid for wnid in wnids])
 

@@ -56,8 +56,8 @@ def listed_entries(
         for path, label in zip(paths, labels)
         if prefix + path in files.places or path in respelt
     ]
-    _say("differs from the file's name in the case of letters", list(respelt))
-    _say("missing", missing)
+    say("differs from the file's name in the case of letters", list(respelt))
+    say("missing", missing)
     if missing and not (incomplete and entries):
         raise InputError(
             f"{files.origin} lacks {len(missing):,} of the {len(paths):,} images that {where} "
@@ -86,8 +86,9 @@ def _other_spellings(files: Files, prefix: str, paths: Sequence[str]) -> dict[st
     return {path: actual[0] for path, actual in found.items() if len(actual) == 1}
 
 
-def _say(what: str, paths: Sequence[str]) -> None:
-    for path in paths[:_NAMED]:
-        print(f"{what}: {path}", file=sys.stderr)
-    if len(paths) > _NAMED:
-        print(f"{what}: {len(paths) - _NAMED:,} more", file=sys.stderr)
+def say(what: str, names: Sequence[str]) -> None:
+    """Say `what` of each of `names`, of the first fifty by name, on standard error."""
+    for name in names[:_NAMED]:
+        print(f"{what}: {name}", file=sys.stderr)
+    if len(names) > _NAMED:
+        print(f"{what}: {len(names) - _NAMED:,} more", file=sys.stderr)

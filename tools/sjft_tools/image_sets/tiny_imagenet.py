@@ -14,7 +14,7 @@ from sjft_tools.image_sets.published import (
     listed_entries,
     refuse_doubles,
 )
-from sjft_tools.image_sets.word_net import IMAGE, read_synsets
+from sjft_tools.image_sets.word_net import IMAGE, read_synsets, say_empty
 
 _COUNTS = {"train": 100_000, "val": 10_000}
 _SYNSETS = 200
@@ -37,6 +37,7 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
         entries = _train_entries(files, labels)
     else:
         entries = _val_entries(files, labels, args.incomplete)
+    say_empty(entries, labels)
     check_count(len(entries), _COUNTS[args.split], f"images in {files.origin}", args.incomplete)
     return ImageSet(entries, [words.get(wnid) or wnid for wnid in wnids])
 

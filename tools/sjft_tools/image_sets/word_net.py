@@ -6,10 +6,18 @@ import re
 from collections.abc import Sequence
 
 from sjft.errors import InputError
+from sjft_tools.image_sets import Entry
+from sjft_tools.image_sets.published import say
 
 WNID = re.compile(r"n[0-9]{8}")
 #: n01440764_10026.JPEG
 IMAGE = re.compile(r"(?:^|.*/)(n[0-9]{8})_[0-9]+\.jpe?g", re.IGNORECASE)
+
+
+def say_empty(entries: Sequence[Entry], labels: dict[str, int]) -> None:
+    """Say on standard error which synsets, by their `labels`, none of `entries` is of."""
+    present = {entry.label for entry in entries}
+    say("missing synset", [wnid for wnid, label in labels.items() if label not in present])
 
 
 def read_synsets(lines: Sequence[str], where: str) -> dict[str, str]:
