@@ -268,7 +268,7 @@ INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }'
         ),
         (
             ALEXNET_LIKE.replace('type: "LRN"', 'type: "Lrm"'),
-            "Caffe cannot build the net grafted from bad.prototxt: ",
+            "Caffe cannot build the net grafted from bad.prototxt, for images of 40 x 40: ",
         ),
         (
             ALEXNET_LIKE.replace('"conv1"', '"target_label"'),
@@ -319,6 +319,18 @@ def test_comments_in_another_encoding_are_passed_over_as_in_caffe(data_folder):
     caffe.Net("gbk.prototxt", caffe.TEST)
     run_sjft("graft", "gbk.prototxt", "--out-dir", "nets/gbk", *SIZES)
     assert (data_folder / "nets/gbk/joint_train_val.prototxt").is_file()
+
+
+def test_the_net_itself_is_not_written_over(data_folder):
+    folder = data_folder / "own ö"
+    folder.mkdir()
+    (folder / "deploy.prototxt").write_text(SQUEEZENET_LIKE)
+    said = run_sjft(
+        *("graft", "deploy.prototxt", "--out-dir", ".", *SIZES, "--force"), status=2, cwd=folder
+    )
+    assert "--out-dir is the folder of deploy.prototxt, over which it would write: expected another" in said
+    assert [path.name for path in folder.iterdir()] == ["deploy.prototxt"]
+    assert (folder / "deploy.prototxt").read_text() == SQUEEZENET_LIKE
 
 
 def test_a_mean_that_is_no_number(data_folder):

@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> None:
         "deploy.prototxt": deploy_net(graft, both=False),
         "deploy_both.prototxt": deploy_net(graft, both=True),
     }
+    if any(os.path.realpath(Path(folder, name)) == os.path.realpath(net.path) for name in files):
+        raise InputError(f"--out-dir is the folder of {net.path}, over which it would write: expected another")
     check(graft, files["deploy_both.prototxt"])
     images_in_test = args.test_images or count_images(paths.target_test)
     for kind, batch_size in (("joint", task.batch_size), ("target_only", task.half)):
@@ -117,12 +119,14 @@ def run(args: argparse.Namespace) -> None:
 
 def check(graft: Graft, text: str) -> None:
     """Have Caffe build the net with both heads; InputError if it cannot, or has maps of scores."""
-    built = build(text, "TEST", f"the net grafted from {graft.net.path}")
+    side = graft.task.crop
+    what = f"the net grafted from {graft.net.path}, for images of {side} x {side}"
+    built = build(text, "TEST", what)
     shape = built.shapes["prob_target"]
-    if any(side != 1 for side in shape[2:]):
+    if any(extent != 1 for extent in shape[2:]):
         raise InputError(
             f"{graft.net.path} gives {' x '.join(map(str, shape))} scores for an image of "
-            f"{graft.task.crop} x {graft.task.crop}: expected one for each class"
+            f"{side} x {side}: expected one for each class"
         )
 
 
