@@ -328,7 +328,10 @@ def test_the_net_itself_is_not_written_over(data_folder):
     said = run_sjft(
         *("graft", "deploy.prototxt", "--out-dir", ".", *SIZES, "--force"), status=2, cwd=folder
     )
-    assert "--out-dir is the folder of deploy.prototxt, over which it would write: expected another" in said
+    assert (
+        "--out-dir is the folder of deploy.prototxt, over which it would write: expected another"
+        in said
+    )
     assert [path.name for path in folder.iterdir()] == ["deploy.prototxt"]
     assert (folder / "deploy.prototxt").read_text() == SQUEEZENET_LIKE
 

@@ -107,7 +107,9 @@ def run(args: argparse.Namespace) -> None:
         "deploy_both.prototxt": deploy_net(graft, both=True),
     }
     if any(os.path.realpath(Path(folder, name)) == os.path.realpath(net.path) for name in files):
-        raise InputError(f"--out-dir is the folder of {net.path}, over which it would write: expected another")
+        raise InputError(
+            f"--out-dir is the folder of {net.path}, over which it would write: expected another"
+        )
     check(graft, files["deploy_both.prototxt"])
     images_in_test = args.test_images or count_images(paths.target_test)
     for kind, batch_size in (("joint", task.batch_size), ("target_only", task.half)):
