@@ -27,11 +27,13 @@ SITE = "packages"
 #: Caffe's commands that sjft uses; those of them that there are.
 _PROGRAMS = ("caffe", "upgrade_net_proto_text", "upgrade_net_proto_binary")
 
-#: Of the standard library: tests, windows and terminals, and what makes packages.
+#: Of the standard library: tests, windows and terminals, what makes packages; encryption and SQL, with
+#: their libraries, and the character sets of the Far East, 3 MB when packed. hashlib does without.
 _NOT_NEEDED = re.compile(
     r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|distutils"
     r"|dist-packages|site-packages|config-[^/]*)(/|$)"
     r"|/(_tkinter|_curses|_curses_panel|readline|nis|_dbm|_gdbm|_test|_ctypes_test|xx)[^/]*\.so$"
+    r"|/(_ssl|_hashlib|_sqlite3|_codecs_)[^/]*\.so$"
     r"|(^|/)(sitecustomize\.py|EXTERNALLY-MANAGED)$"
 )
 #: Of the packages: tests, what compilers and type checkers read.
