@@ -321,6 +321,14 @@ def test_comments_in_another_encoding_are_passed_over_as_in_caffe(data_folder):
     assert (data_folder / "nets/gbk/joint_train_val.prototxt").is_file()
 
 
+def test_auxiliary_heads_are_built_too_before_anything_is_written(data_folder):
+    text = GOOGLENET_LIKE.replace('"loss1/pool" type: "Pooling"', '"loss1/pool" type: "Pulling"')
+    message = r"Caffe cannot build the joint net grafted from bad\.prototxt: .*Pulling"
+    with pytest.raises(InputError, match=message):
+        graft("bad", text)
+    assert not (data_folder / "nets/bad").exists()
+
+
 def test_the_net_itself_is_not_written_over(data_folder):
     folder = data_folder / "own ö"
     folder.mkdir()

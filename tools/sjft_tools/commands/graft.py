@@ -13,6 +13,8 @@ import math
 import os
 from pathlib import Path
 
+from google.protobuf import text_format
+
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force, integer_at_least
@@ -27,12 +29,13 @@ from sjft_tools.grafting.nets import (
     target_only_net,
 )
 from sjft_tools.grafting.original import read_original
-from sjft_tools.net_files import build
+from sjft_tools.net_files import build, caffe_messages
 from sjft_tools.nets.files import output_folder, write
 from sjft_tools.nets.joint import DataPaths, Task
 from sjft_tools.nets.options import add_data_options, data_paths, even_size
 from sjft_tools.nets.solver import Run, solver_text
 from sjft_tools.nets.target_set import TASK
+from sjft_tools.netscope.view import view
 
 ORIGIN = "A start for published weights, which `sjft adapt` changes: no paper has these numbers."
 
@@ -111,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
             f"--out-dir is the folder of {net.path}, over which it would write: expected another"
         )
     check(graft, files["deploy_both.prototxt"])
+    if len(heads) > 1:
+        check_training(graft, files["joint_train_val.prototxt"])
     images_in_test = args.test_images or count_images(paths.target_test)
     for kind, batch_size in (("joint", task.batch_size), ("target_only", task.half)):
         files[f"{kind}_solver.prototxt"] = solver(graft, kind, batch_size, folder, images_in_test)
@@ -130,6 +135,12 @@ def check(graft: Graft, text: str) -> None:
             f"{graft.net.path} gives {' x '.join(map(str, shape))} scores for an image of "
             f"{side} x {side}: expected one for each class"
         )
+
+
+def check_training(graft: Graft, text: str) -> None:
+    """Have Caffe build the joint net as it trains, with the heads that deploy nets do not have."""
+    net = text_format.Parse(text, caffe_messages().NetParameter())
+    view(net, f"the joint net grafted from {graft.net.path}", "TRAIN", {})
 
 
 def count_images(path: str) -> int:
