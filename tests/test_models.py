@@ -12,6 +12,7 @@ import pytest
 
 import caffe
 from conftest import REPO, run_sjft
+from sjft_tools.caffemodel import read_caffemodel
 from sjft_tools.models.published import MODELS, identified
 
 NET = """name: "n"
@@ -63,6 +64,32 @@ def test_caffe_ends_where_it_says(tmp_path, weights):
     assert process.returncode != 0 and b"Cannot copy param 0 weights from layer 'fc'" in (
         process.stderr
     )
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+def test_a_file_without_what_differs(tmp_path, weights, old_format):
+    if old_format:
+        model = read_caffemodel(str(weights))
+        for layer in model.layer:
+            model.layers.add(name=layer.name, blobs=layer.blobs)
+        model.ClearField("layer")
+        weights.write_bytes(model.SerializeToString())
+    file, fitted = tmp_path / "new.prototxt", tmp_path / "fitted ö.caffemodel"
+    file.write_text(NET.replace("CLASSES", "6"))
+    said = run_sjft("models", file, weights, "--fitted", fitted)
+    assert "differs 'fc'" in said and f"fitted  {fitted} written" in said
+    said = run_sjft("models", file, fitted)
+    assert "loads   1 of the net's 2" in said and "random  'fc'" in said and "differs" not in said
+    if not old_format:
+        old = caffe.Net(str(tmp_path / "old.prototxt"), str(weights), caffe.TEST)
+        new = caffe.Net(str(file), str(fitted), caffe.TEST)
+        np.testing.assert_array_equal(new.params["conv"][0].data, old.params["conv"][0].data)
+    before = fitted.read_bytes()
+    assert "exists: give --force" in run_sjft("models", file, weights, "--fitted", fitted, status=2)
+    assert fitted.read_bytes() == before
+    other = REPO / "prototxt/demo/deploy.prototxt"
+    run_sjft("models", other, weights, "--fitted", tmp_path / "none.caffemodel", status=1)
+    assert not (tmp_path / "none.caffemodel").exists()
 
 
 def test_blobs_that_are_too_few(tmp_path, weights):

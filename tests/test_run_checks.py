@@ -333,7 +333,7 @@ def test_weights_that_do_not_fit(tmp_path: Path, content: dict) -> None:
     weights_of(altered(DEPLOY, other, ("num_output: 10 ", "num_output: 7 ")), place)
     message = refusal(tmp_path, content)
     assert "does not fit the layer 'fc_target', at which Caffe would end: 7 x 256 in the" in message
-    assert "where only the number of classes differs, rename the layer in the nets" in message
+    assert f"{place} --fitted NEW.caffemodel' writes weights without that layer" in message
     weights_of(altered(DEPLOY, other, ('"fc_target"', '"fc_source"')), place)
     message = refusal(tmp_path, content)
     assert f"has 10 outputs for the layer 'fc_source', but {NET} 64, and Caffe would end" in message

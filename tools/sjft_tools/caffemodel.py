@@ -53,6 +53,17 @@ def trained_blobs(model: Any) -> dict[str, list[Any]]:
     return {layer.name: list(layer.blobs) for layer in (*old, *model.layer) if layer.blobs}
 
 
+def drop_layers(model: Any, names: Collection[str]) -> None:
+    """Remove the layers `names` from a NetParameter, of Caffe's format or an older one."""
+    for i in reversed(range(len(model.layer))):
+        if model.layer[i].name in names:
+            del model.layer[i]
+    for i in reversed(range(len(model.layers))):
+        layer = model.layers[i]
+        if (layer.layer if layer.HasField("layer") else layer).name in names:
+            del model.layers[i]
+
+
 def check_weights(
     wanted: dict[str, list[Shape]],
     blobs: dict[str, list[Any]],

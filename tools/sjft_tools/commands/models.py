@@ -3,16 +3,19 @@
 Without arguments: every published model with the links of those who published it. With a net and a
 weights file: which layers would be loaded by name, at which Caffe would end, which would stay
 random, which of the file are not used. Exit status 1 if Caffe would end, or nothing would be
-loaded.
+loaded. --fitted writes the file without the layers at which Caffe would end.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.caffemodel import read_caffemodel, trained_blobs
+from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.caffemodel import drop_layers, read_caffemodel, trained_blobs
+from sjft_tools.command import add_force
 from sjft_tools.models.loading import Loading, borrowers, loading
 from sjft_tools.models.published import MODELS, identified, sha1_of
 from sjft_tools.net_files import layers_of, read_net
@@ -26,11 +29,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     parser.add_argument("net", nargs="?", metavar="NET.prototxt", help="the net to load into")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS.caffemodel", help="the file")
+    parser.add_argument(
+        "--fitted",
+        metavar="OUT.caffemodel",
+        help="write the weights without the layers that differ, which then start anew",
+    )
     add_view_options(parser)
+    add_force(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """List, or check."""
+    if args.fitted is not None:
+        refuse_existing(args.fitted, args.force)
     if args.net is None:
         _list()
         return
@@ -38,7 +49,8 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"expected a weights file beside the net {args.net}")
     net = read_net(args.net)
     sha1 = sha1_of(args.weights)
-    blobs = trained_blobs(read_caffemodel(args.weights))
+    model = read_caffemodel(args.weights)
+    blobs = trained_blobs(model)
     params = view(net, args.net, args.phase, dict(args.input)).built.params
     shared = borrowers(layers_of(net, args.phase))
     wanted = {name: shapes for name, shapes in params.items() if name not in shared}
@@ -46,14 +58,21 @@ def run(args: argparse.Namespace) -> None:
     print(f"file    {args.weights}: {identified(os.path.basename(args.weights), sha1)}")
     print(f"        sha1 {sha1}")
     _report(found, len(wanted))
-    if found.refused or not found.taken:
+    if args.fitted is not None and found.taken:
+        drop_layers(model, found.refused)
+        with new_file(args.fitted, args.force) as partial:
+            Path(partial).write_bytes(model.SerializeToString())
+        print(f"fitted  {args.fitted} written, without the layers that differ")
+    elif found.refused or not found.taken:
         raise SystemExit(1)
 
 
 def _report(found: Loading, count: int) -> None:
     print(f"loads   {len(found.taken)} of the net's {count} layers with weights")
     for name, why in found.refused.items():
-        print(f"differs '{name}': {why}; Caffe would end here: rename the layer to train it anew")
+        print(f"differs '{name}': {why}; Caffe would end here")
+    if found.refused:
+        print("        --fitted writes the weights without these, to train them anew")
     if found.random:
         print(f"random  {_some(found.random)}: not in the file, start as the net's fillers say")
     if found.unused:

@@ -139,8 +139,8 @@ def _check_weights(weights: str, joint: str, deploy: str, built: Built) -> None:
     for name, why in loading(wanted, blobs).refused.items():
         raise InputError(
             f"{where} does not fit the layer '{name}', at which Caffe would end: {why}, "
-            f"{deploy}; where only the number of classes differs, rename the layer in the nets, so "
-            f"that it starts at random"
+            f"{deploy}; where only the number of classes differs, 'sjft models {joint} {weights} "
+            f"--fitted NEW.caffemodel' writes weights without that layer, which then starts anew"
         )
     for layer in layers:
         count = layer.inner_product_param.num_output or layer.convolution_param.num_output
