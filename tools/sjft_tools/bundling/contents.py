@@ -27,8 +27,8 @@ SITE = "packages"
 #: Caffe's commands that sjft uses; those of them that there are.
 _PROGRAMS = ("caffe", "upgrade_net_proto_text", "upgrade_net_proto_binary")
 
-#: Of the standard library: tests, windows and terminals, what makes packages; encryption and SQL, with
-#: their libraries, and the character sets of the Far East, 3 MB when packed. hashlib does without.
+#: Of the standard library: tests, windows and terminals, what makes packages; encryption and SQL,
+#: with their libraries, and Far Eastern character sets, 3 MB when packed. hashlib does without.
 _NOT_NEEDED = re.compile(
     r"(^|/)(__pycache__|test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|pydoc_data|distutils"
     r"|dist-packages|site-packages|config-[^/]*)(/|$)"
