@@ -41,16 +41,20 @@ def main(settings: Settings, findings: Findings) -> None:
             return
         nets.use(caffe, gpu)
         other = filled(str(file), joint, batch)
-    clock = Clock("the nets are there")
+    moments = [time.perf_counter()]
+
+    def lap() -> None:
+        moments.append(time.perf_counter())
+        findings.add(seconds=np.diff(moments).tolist())  # layers forward, backward, the whole net
 
     def use(number: int) -> None:
         nets.use(caffe, gpu if number else None)
 
     errors = lockstep.forward(cpu, other, use)
-    clock.lap("forward")
+    lap()
     findings.add(errors=[error._asdict() for error in errors])
     errors += lockstep.backward(cpu, other, use)
-    clock.lap("backward")
+    lap()
     worst = max(errors, key=lambda error: error.relative)
     label = f"TensorFloat-32 {settings['label']}"
     whats = ("forward", "backward", "gradient")
@@ -83,23 +87,10 @@ def main(settings: Settings, findings: Findings) -> None:
             ),
             reference=by_kind,
         )
-    clock.lap("the whole net")
+    lap()
     greatest = GREATEST[settings["label"]]
     if not worst.relative <= greatest:
         raise SystemExit(f"{worst.layer}: {worst.what} is off by {worst.relative}, > {greatest}")
-
-
-class Clock:
-    """Says in the log how long everything took."""
-
-    def __init__(self, first: str) -> None:
-        self._begin = time.perf_counter()
-        print(f"{first}, {time.process_time():.0f} s of processors", flush=True)
-
-    def lap(self, what: str) -> None:
-        now = time.perf_counter()
-        print(f"{what}: {now - self._begin:.1f} s", flush=True)
-        self._begin = now
 
 
 def filled(file: str, joint: nets.JointNet, batch: int) -> Any:
