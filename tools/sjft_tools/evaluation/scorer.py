@@ -74,12 +74,16 @@ def _score_chunk(
     """Return the scores of images start..start+count-1, float64 count x C."""
     sums = np.zeros((count, net.classes))
     waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = defaultdict(list)
+    views = 0
 
     def forward(batch: list[tuple[int, np.ndarray]]) -> None:
+        nonlocal views
         scores = net.probabilities(np.stack([view for _, view in batch]))
         for (i, _), row in zip(batch, scores):
             sums[i] += row
-        bar.update(len(batch) / protocol.view_count)
+        images_before = views // protocol.view_count
+        views += len(batch)
+        bar.update(views // protocol.view_count - images_before)
         batch.clear()
 
     for i, value in enumerate(images.values(start, start + count)):
