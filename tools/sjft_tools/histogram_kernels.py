@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sjft_tools.bin_fitting import GRID
 from sjft_tools.compiled import compiled
 
 
@@ -81,15 +80,16 @@ def count_grid(
     `minimum`, `maximum`: float64 (D,), which no response lies beyond; see bin_fitting.grid_cells.
     """
     number, channels, pixels = values.shape
+    grid = counts.shape[1]
     for c in range(channels):
         h = channel + c
         low, row = minimum[h], counts[h]
         if low == maximum[h]:
-            row[GRID - 1] += number * pixels
+            row[grid - 1] += number * pixels
             continue
-        steps = GRID / (maximum[h] - low)
+        steps = grid / (maximum[h] - low)
         for n in range(number):
             line = values[n, c]
             for p in range(pixels):
                 cell = np.intp((np.float64(line[p]) - low) * steps)
-                row[min(cell, GRID - 1)] += 1
+                row[min(cell, grid - 1)] += 1

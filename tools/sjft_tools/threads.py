@@ -7,26 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Callable
 
-
-def thread_count() -> int:
-    """Return OMP_NUM_THREADS, which BLAS and torch follow too, or the processors there are."""
-    try:
-        return max(1, int(os.environ["OMP_NUM_THREADS"]))
-    except (KeyError, ValueError):
-        return len(os.sched_getaffinity(0))
+from sjft_tools.overlap import cores
 
 
 def in_parts(work: Callable[[int, int], Any], n: int, part: int) -> None:
-    """Call work(start, stop) for 0..n-1 cut into parts of `part`, in thread_count() threads.
+    """Call work(start, stop) for 0..n-1 cut into parts of `part`, in cores() threads.
 
     `work` must give up Python's lock to gain from it. Its exception is raised here.
     """
     starts = range(0, n, part)
-    if thread_count() == 1 or len(starts) < 2:
+    if cores() == 1 or len(starts) < 2:
         for start in starts:
             work(start, min(start + part, n))
         return
-    pool = _pool(thread_count(), os.getpid())
+    pool = _pool(cores(), os.getpid())
     for done in [pool.submit(work, start, min(start + part, n)) for start in starts]:
         done.result()
 

@@ -22,7 +22,6 @@ from sjft_tools.nets.text import Item, Message, net_text
 
 COMMAND = "sjft graft"
 TARGET, SOURCE = "_target", "_source"
-BOTH = frozenset({"TRAIN", "TEST"})
 
 
 @dataclass(frozen=True)
