@@ -1,4 +1,4 @@
-"""Nets and text files as the authors' fork of Caffe has them, small."""
+"""Small nets and text files as the authors' fork of Caffe has them; imported, upgraded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 
-from conftest import draw_image
+from conftest import draw_image, run_sjft
 
 TARGETS, VERSIONS, SOURCES, K = 6, 2, 20, 5
 CLASSES, SOURCE_CLASSES = 3, 4
@@ -37,6 +37,28 @@ def write_files(folder: Path) -> None:
     }
     for name, lines in files.items():
         (folder / name).write_text("\n".join(lines) + "\n\n")
+
+
+def import_files(folder: Path) -> None:
+    """Write them, and what `sjft import-original` makes of them: *_lmdb, levels.json."""
+    write_files(folder)
+    for arguments in (
+        ("source-images", "source.txt", "source_lmdb", "--root", "images"),
+        ("target-images", "target.txt", "target_lmdb", "--root", "images"),
+        ("neighbours", "neighbours.txt", "target_lmdb", "source_lmdb", "neighbours_lmdb"),
+        ("levels", "levels.txt", "target_lmdb", "levels.json"),
+    ):
+        run_sjft("import-original", *arguments, cwd=folder)
+
+
+def upgrade(folder: Path, text: str, *options: object, status: int = 0) -> str:
+    """Upgrade the net `text` to net.prototxt in `folder`; return what the command says."""
+    (folder / "original.prototxt").write_text(text)
+    return run_sjft(
+        *("upgrade-prototxt", "original.prototxt", "net.prototxt", "--force", *options),
+        cwd=folder,
+        status=status,
+    )
 
 
 def neighbours(i: int) -> list[int]:

@@ -35,10 +35,10 @@ OFFLINE = {
     *("adapt", "atomic", "banks", "bins", "bundle", "caffe_install", "check", "cli", "convert"),
     *("cuda_build", "debian11", "demo", "describe", "distance", "evaluate", "exact", "exclusion"),
     *("experiment_steps", "experiments", "formats", "fuse", "gallery", "gpu", "graft", "harden"),
-    *("histogram", "index", "leaks"),
-    *("limits", "matching", "migration", "models", "multi_crop", "neighbours", "nets", "netscope"),
-    *("only_skip", "overlap", "plot", "prototxt", "random_neighbours", "retrieval", "retrieve"),
-    *("merged", "report", "run", "step_output", "unfinished", "view"),
+    *("histogram", "import_original", "index", "leaks", "limits", "matching", "merged", "models"),
+    *("multi_crop", "neighbours", "nets", "netscope", "only_skip", "overlap", "plot", "prototxt"),
+    *("random_neighbours", "report", "retrieval", "retrieve", "run", "step_output", "unfinished"),
+    *("upgrade_prototxt", "upgraded_nets", "view"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.
