@@ -234,6 +234,18 @@ def test_check(joint, tmp_path):
     assert "is not text" in run_sjft("view", "--check", tmp_path / "b", status=2)
 
 
+def test_check_reads_comments_that_are_not_utf_8(tmp_path: Path) -> None:
+    """As Caffe does, and 'sjft view' without --check."""
+    net = tmp_path / "n.prototxt"
+    text = (REPO / "prototxt/demo/deploy.prototxt").read_bytes()
+    net.write_bytes(text + "# déjà vu, by Jürgen\n".encode("latin-1"))
+    assert "netscope reads it; 36 blobs with shapes" in run_sjft("view", "--check", net)
+    net.write_bytes(text + b'name: "J\xfcrgen"  # or J\xfcrgen\n')
+    line = text.count(b"\n") + 1
+    said = run_sjft("view", "--check", net, status=2)
+    assert f"{net}, line {line} is not text in UTF-8: expected a .prototxt file" in said
+
+
 def test_neither_the_net_nor_one_output_is_written_over(tmp_path: Path) -> None:
     net = tmp_path / "net.prototxt"
     net.write_text((REPO / "prototxt" / "demo" / "deploy.prototxt").read_text())

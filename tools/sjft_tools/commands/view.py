@@ -14,6 +14,8 @@ from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, refuse_outputs
+from sjft_tools.checks.prototxt import read_text
+from sjft_tools.checks.report import CheckFailed
 from sjft_tools.command import add_force
 from sjft_tools.net_files import read_net
 from sjft_tools.netscope.grammar import read_fields
@@ -81,12 +83,7 @@ def _check(nets: list[str]) -> bool:
     """Print what netscope makes of each net; return whether it shows all of them as they are."""
     good = True
     for net in nets:
-        try:
-            text = Path(net).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{net} cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise InputError(f"{net} is not text: expected a .prototxt file") from None
+        text = _text(net)
         problems = netscope_problems(text)
         for problem in problems:
             print(f"{net}, line {problem.line}: {problem.text}")
@@ -94,6 +91,21 @@ def _check(nets: list[str]) -> bool:
         if not problems:
             print(f"{net}: netscope reads it; {_shapes_told(text)}")
     return good
+
+
+def _text(net: str) -> str:
+    """Return the net's text, in whose comments bytes that are not UTF-8 are replaced."""
+    try:
+        return Path(net).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{net} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        pass
+    try:
+        return read_text(net)
+    except CheckFailed as error:
+        problem = error.problem.replace("is not UTF-8", "is not text in UTF-8")
+        raise InputError(f"{problem}: expected a .prototxt file") from None
 
 
 def _shapes_told(text: str) -> str:
