@@ -1,4 +1,4 @@
-"""Reading image and neighbour LMDBs: what is refused, forks, several readers; Datum's forms."""
+"""Reading image LMDBs: what is refused, forks, several readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import lmdb
 import numpy as np
 import pytest
@@ -19,108 +18,10 @@ import pytest
 from conftest import draw_image
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.images import decode_datum, decode_image
-from sjft.messages import Datum
-from sjft.neighbour_lmdb import NeighbourLmdb
-from sjft.selection import read_neighbours
 from sjft.side_file import Fingerprint, probe_positions
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
-from sjft_tools.neighbour_lmdb_writer import write_neighbours
 
 FORK = multiprocessing.get_context("fork")
-
-# ---- Datum
-
-
-def as_planes(image: np.ndarray) -> np.ndarray:
-    return image.transpose(2, 0, 1)
-
-
-def test_the_three_forms_of_datum():
-    image = draw_image(1)
-    size = {"channels": 3, "height": 40, "width": 48, "label": 5}
-    planes = as_planes(image)
-    forms = [
-        Datum(encoded=True, data=cv2.imencode(".png", image)[1].tobytes(), label=5),
-        Datum(**size, data=planes.tobytes()),
-        Datum(**size, float_data=planes.ravel().astype(float).tolist()),
-        Datum(**size, float_data=(planes.ravel() * 0.99 + 0.4).tolist()),
-    ]
-    decoded = [decode_datum(form.SerializeToString(), "x") for form in forms]
-    for pixels, label in decoded:
-        assert label == 5
-        assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
-    for pixels, _ in decoded[:3]:
-        np.testing.assert_array_equal(pixels, image)
-    np.testing.assert_array_equal(decoded[3][0], np.rint(image * 0.99 + 0.4))
-
-
-def test_grey_becomes_three_equal_channels():
-    grey = draw_image(1)[:, :, 0]
-    expected = np.repeat(grey[:, :, None], 3, axis=2)
-    size = {"channels": 1, "height": 40, "width": 48}
-    for datum in (
-        Datum(encoded=True, data=cv2.imencode(".png", grey)[1].tobytes()),
-        Datum(**size, data=grey.tobytes()),
-        Datum(**size, float_data=grey.ravel().astype(float).tolist()),
-    ):
-        np.testing.assert_array_equal(decode_datum(datum.SerializeToString(), "x")[0], expected)
-
-
-BAD_DATUMS = {
-    "garbage": (b"\xff\xff\xff", "x is not a Caffe Datum record"),
-    "nothing": (b"", "x states channels x height x width = 0 x 0 x 0 and holds 0 values"),
-    "html": (encoded_datum(b"<html>", 0), "x cannot be decoded: .* got 6 bytes"),
-    "empty": (encoded_datum(b"", 0), "x cannot be decoded: .* got 0 bytes"),
-    "short": (
-        Datum(channels=3, height=2, width=2, data=b"abc").SerializeToString(),
-        "x states channels x height x width = 3 x 2 x 2 and holds 3 values: expected 1 or 3",
-    ),
-    "two channels": (
-        Datum(channels=2, height=1, width=2, data=b"abcd").SerializeToString(),
-        "expected 1 or 3 channels",
-    ),
-    "negative": (
-        Datum(channels=-1, height=-1, width=4, data=b"abcd").SerializeToString(),
-        "expected 1 or 3 channels",
-    ),
-    "floats": (
-        Datum(channels=1, height=1, width=2, float_data=[0.0, 256.0]).SerializeToString(),
-        "x holds floats outside 0..255: expected pixel values",
-    ),
-    "nan": (
-        Datum(channels=1, height=1, width=1, float_data=[float("nan")]).SerializeToString(),
-        "x holds floats outside 0..255",
-    ),
-}
-
-
-@pytest.mark.parametrize(("value", "message"), BAD_DATUMS.values(), ids=BAD_DATUMS)
-def test_bad_datums(value, message):
-    with pytest.raises(InputError, match=message):
-        decode_datum(value, "x")
-
-
-def test_datum_is_caffes():
-    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
-    ours = {field.name: (field.number, field.type) for field in Datum.DESCRIPTOR.fields}
-    theirs = caffe_pb2.Datum.DESCRIPTOR.fields
-    assert ours == {field.name: (field.number, field.type) for field in theirs}
-    values = {"channels": 3, "height": 2, "width": 1, "data": b"abcdef", "label": 7}
-    values.update(float_data=[1.5, -2.0], encoded=False)
-    assert Datum(**values).SerializeToString() == caffe_pb2.Datum(**values).SerializeToString()
-
-
-def test_decoding_applies_the_orientation_that_exif_states():
-    image = draw_image(1)
-    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-    orientation_6 = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
-    segment = b"\xff\xe1" + (len(orientation_6) + 2).to_bytes(2, "big") + orientation_6
-    upright = decode_image(jpeg[:2] + segment + jpeg[2:], "x")
-    np.testing.assert_array_equal(upright, np.rot90(decode_image(jpeg, "x"), -1))
-
-
-# ---- image LMDBs
 
 
 def test_positions_follow_keys(make_lmdb):
@@ -340,127 +241,6 @@ def test_the_writer_grows_its_map_within_one_batch(tmp_path):
         writer.add(encoded_datum(b"x", 2), 2)
     images = ImageLmdb(str(tmp_path / "big"))
     assert images.count == 2 and images.value(0) == value
-
-
-# ---- neighbour LMDBs
-
-
-@pytest.fixture
-def triple(make_lmdb, tmp_path) -> Callable[..., tuple[ImageLmdb, ImageLmdb, str]]:
-    """A function (targets, sources, k) that writes image LMDBs and neighbours of random order."""
-
-    def make(targets: int = 5, sources: int = 40, k: int = 12) -> tuple[ImageLmdb, ImageLmdb, str]:
-        target = ImageLmdb(make_lmdb("target", targets), "target")
-        source = ImageLmdb(make_lmdb("source", sources, seed=1), "source")
-        rng = np.random.default_rng(2)
-        indices = np.stack([rng.permutation(sources)[:k] for _ in range(targets)])
-        distances = np.sort(rng.random((targets, k)).astype(np.float32), axis=1)
-        path = str(tmp_path / "neighbours")
-        write_neighbours(path, target, source, indices, distances, {"bank": "gabor", "bins": 100})
-        np.save(tmp_path / "indices.npy", indices)
-        np.save(tmp_path / "distances.npy", distances)
-        return target, source, path
-
-    return make
-
-
-def test_neighbours_are_read_as_written(triple, tmp_path):
-    target, source, path = triple()
-    neighbours = NeighbourLmdb(path)
-    indices, distances = np.load(tmp_path / "indices.npy"), np.load(tmp_path / "distances.npy")
-    assert (neighbours.count, neighbours.k) == (5, 12)
-    assert neighbours.info["bank"] == "gabor" and neighbours.info["bins"] == 100
-    for i in range(5):
-        assert neighbours.key(i) == target.key(i)
-        assert neighbours.indices(i).dtype == np.int64
-        np.testing.assert_array_equal(neighbours.indices(i), indices[i])
-        np.testing.assert_array_equal(neighbours.indices(i, 3), indices[i, :3])
-        assert neighbours.distances(i).dtype == np.float32
-        np.testing.assert_array_equal(neighbours.distances(i), distances[i])
-        np.testing.assert_array_equal(neighbours.distances(i, 3), distances[i, :3])
-    neighbours.check_matches(target, source)
-
-
-def test_the_first_neighbours_of_many_targets_are_read(triple, tmp_path):
-    target, source, path = triple(600, 30)  # several times as many as are read at once
-    indices = np.load(tmp_path / "indices.npy")
-    sizes = np.random.default_rng(3).integers(1, 12, 600, endpoint=True)
-    flat = read_neighbours(NeighbourLmdb(path), target, source, sizes)
-    assert flat.dtype == np.int32
-    assert flat.tolist() == [s for row, size in zip(indices, sizes) for s in row[:size]]
-
-
-def test_any_user_of_caffe_can_read_neighbours(triple, tmp_path):
-    caffe_pb2 = pytest.importorskip("caffe.proto.caffe_pb2")
-    _, _, path = triple()
-    with lmdb.open(path, readonly=True, lock=False) as env, env.begin() as transaction:
-        datum = caffe_pb2.Datum.FromString(transaction.get(b"0000000003"))
-    assert (datum.channels, datum.height, datum.width) == (12, 1, 8)
-    assert datum.label == 3 % 3
-    np.testing.assert_array_equal(
-        np.frombuffer(datum.data, "<i8"), np.load(tmp_path / "indices.npy")[3]
-    )
-    np.testing.assert_array_equal(
-        np.float32(datum.float_data), np.load(tmp_path / "distances.npy")[3]
-    )
-
-
-def test_neighbours_of_other_images_are_refused(triple, make_lmdb):
-    target, source, path = triple()
-    neighbours = NeighbourLmdb(path)
-    with pytest.raises(
-        InputError, match=r"^target and source are swapped: .* holds the neighbours"
-    ):
-        neighbours.check_matches(source, target)
-    other = ImageLmdb(make_lmdb("other", 40, seed=2), "source")
-    with pytest.raises(InputError, match=r"computed for another source LMDB than .*other .*finger"):
-        neighbours.check_matches(target, other)
-    other.role = "target"
-    with pytest.raises(InputError, match=r"computed for another target LMDB than .*other"):
-        neighbours.check_matches(other, source)
-
-
-def test_kinds_are_not_confused(triple):
-    target, _, path = triple()
-    with pytest.raises(
-        InputError, match=r"not usable as the source LMDB: .* 'sjft neighbour lmdb 1'"
-    ):
-        ImageLmdb(path, "source")
-    with pytest.raises(
-        InputError, match=r"not usable as the neighbour LMDB: .* 'sjft image lmdb 1'"
-    ):
-        NeighbourLmdb(target.path)
-
-
-def test_damaged_neighbours(triple):
-    _, _, path = triple()
-    side_file = Path(path, "sjft.json")
-    content = json.loads(side_file.read_text())
-    side_file.write_text(json.dumps({**content, "k": 13}))
-    neighbours = NeighbourLmdb(path)
-    with pytest.raises(InputError, match=r"does not hold the 13 neighbours that sjft.json says"):
-        neighbours.indices(0)
-    side_file.unlink()
-    with pytest.raises(InputError, match=r"expected an LMDB that 'sjft retrieve' wrote"):
-        NeighbourLmdb(path)
-
-
-def test_neighbours_under_foreign_keys(tmp_path):
-    path = tmp_path / "target"
-    path.mkdir()
-    keys = [b"%08d_%s.jpg" % (i, b"x" * i) for i in range(4)]
-    png = cv2.imencode(".png", draw_image(0))[1].tobytes()
-    with lmdb.open(str(path)) as env, env.begin(write=True) as transaction:
-        for i, key in enumerate(keys):
-            transaction.put(key, encoded_datum(png, i))
-    subprocess.run([sys.executable, "-m", "sjft_tools.cli", "index", str(path)], check=True)
-    target = ImageLmdb(str(path))
-    indices = np.tile(np.arange(3), (4, 1))
-    out = str(tmp_path / "out")
-    write_neighbours(out, target, target, indices, indices.astype(np.float32), {})
-    neighbours = NeighbourLmdb(out)
-    assert [neighbours.key(i) for i in range(4)] == keys
-    assert neighbours.indices(3).tolist() == [0, 1, 2]
 
 
 def test_a_negative_label_is_refused(make_lmdb: Callable[..., str]) -> None:
