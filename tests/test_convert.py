@@ -10,6 +10,7 @@ import lmdb
 import numpy as np
 import pytest
 
+import caffe
 from conftest import draw_image, run_sjft
 from converting import KEEP, datums, encode, write_files, write_photos
 from sjft.image_lmdb import ImageLmdb
@@ -195,7 +196,6 @@ layer {{
 
 
 def test_caffes_native_data_layer_reads_it(tmp_path):
-    caffe = pytest.importorskip("caffe")
     images = [draw_image(i) for i in range(3)]
     grey = draw_image(9)[:, :, 0]
     write_files(tmp_path, {f"{i}.jpg": encode(image) for i, image in enumerate(images)})

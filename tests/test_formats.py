@@ -13,6 +13,7 @@ import lmdb
 import numpy as np
 import pytest
 
+import caffe
 from conftest import REPO, draw_image, run_sjft
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import levels_text
@@ -199,7 +200,6 @@ def test_levels_file(folder):
 
 
 def test_evaluation_file(folder):
-    caffe = pytest.importorskip("caffe")
     deploy = REPO / "prototxt" / "demo" / "deploy.prototxt"
     caffe.Net(str(deploy), caffe.TRAIN).save(str(folder / "net.caffemodel"))
     options = ("--resize", 32, "--json", folder / "out.json", "--scores", folder / "scores.npz")

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from conftest import REPO, run_sjft
 from sjft_tools.nets.published import published_files
@@ -33,9 +35,7 @@ def test_files_look_written_by_hand(name):
     "text", ['{"a": 1}', "it's", "both ' and \"", "back\\slash", "two\nlines", "Ü"]
 )
 def test_strings_read_back_in_caffe_and_netscope(text):
-    message = pytest.importorskip("caffe.proto.caffe_pb2").NetParameter()
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    text_format.Parse(f"name: {quoted(text)}", message)
+    message = text_format.Parse(f"name: {quoted(text)}", caffe_pb2.NetParameter())
     assert message.name == text
     assert len(read_fields(f"name: {quoted(text)}")) == 1
 
