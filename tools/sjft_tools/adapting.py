@@ -15,7 +15,8 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_files_in
 from sjft_tools.checks.prototxt import read_message
 from sjft_tools.checks.report import CheckFailed
-from sjft_tools.pycaffe import import_caffe
+from sjft_tools.net_files import sjft_layer
+from sjft_tools.pycaffe import caffe_messages
 
 SOLVER_FILE, NET_FILE, SNAPSHOTS = "solver.prototxt", "train_val.prototxt", "snapshots"
 
@@ -76,11 +77,8 @@ def changed(solver_path: str, changes: Mapping[str, Any]) -> tuple[Any, Any]:
 
     Reads no data. Raises InputError as adapt does.
     """
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
     solver = _read_solver(solver_path)
-    net = _read(solver.net, caffe_pb2.NetParameter())
+    net = _read(solver.net, caffe_messages().NetParameter())
     taken = _change_layers(net, solver.net, changes)
     taken |= _change_schedule(solver, solver_path, changes) | {"snapshot_name"}
     for option in changes:
@@ -98,10 +96,7 @@ def net_of(solver_path: str) -> str:
 
 
 def _read_solver(path: str) -> Any:
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    solver = _read(path, caffe_pb2.SolverParameter())
+    solver = _read(path, caffe_messages().SolverParameter())
     if not solver.HasField("net"):
         raise InputError(f"{path} names no 'net': expected a solver with one net file")
     return solver
@@ -116,11 +111,10 @@ def _read(path: str, message: Any) -> Any:
 
 def _kind(layer: Any) -> dict[str, str]:
     """Return what can be replaced in a layer: one of the tables above, or nothing."""
-    if layer.type != "Python" or layer.python_param.module != "sjft.layers":
-        return {}
-    if layer.python_param.layer == "JointDataLayer":
+    kind = sjft_layer(layer)
+    if kind == "JointDataLayer":
         return JOINT
-    if layer.python_param.layer != "TargetDataLayer":
+    if kind != "TargetDataLayer":
         return {}
     return TARGET_TEST if any(rule.phase == _TEST for rule in layer.include) else TARGET_TRAIN
 

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from sjft.errors import InputError
-from sjft_tools.pycaffe import import_caffe
+from sjft_tools.pycaffe import caffe_messages
 
 Shape = tuple[int, ...]
 
@@ -23,10 +23,7 @@ _LISTED = 3
 
 def read_caffemodel(path: str) -> Any:
     """Return the NetParameter in `path`; InputError if it is missing or not a .caffemodel."""
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    model = caffe_pb2.NetParameter()
+    model = caffe_messages().NetParameter()
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -110,7 +107,7 @@ def _some(names: Iterable[str]) -> str:
 
 def times(shape: Shape) -> str:
     """Return a shape in words: "96 x 3 x 11 x 11"."""
-    return " x ".join(map(str, shape))
+    return " x ".join(map(str, shape)) or "one number"
 
 
 def _is_old(blob: Any) -> bool:

@@ -13,12 +13,11 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
+from sjft_tools.caffemodel import Shape
 from sjft_tools.checks.prototxt import included_layers, read_message
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.nets.text import Message, Word
-from sjft_tools.pycaffe import import_caffe
-
-Shape = tuple[int, ...]
+from sjft_tools.pycaffe import caffe_messages, import_caffe
 
 #: In a process of its own, since Caffe ends the process where it cannot build a net.
 _BUILD = """
@@ -30,14 +29,6 @@ params = {name: [list(blob.data.shape) for blob in blobs] for name, blobs in net
 with open(sys.argv[3], "w") as stream:
     json.dump([shapes, params], stream)
 """
-
-
-def caffe_messages() -> Any:
-    """The module of Caffe's own messages. Raises InputError if there is no pycaffe."""
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    return caffe_pb2
 
 
 def read_net(path: str, message: Any = None) -> Any:
@@ -67,6 +58,19 @@ def layers_of(net: Any, phase: str) -> list[Any]:
     state.MergeFrom(net.state)
     state.phase = {"TRAIN": 0, "TEST": 1}[phase]
     return included_layers(net, state)
+
+
+def input_shapes(net: Any) -> dict[str, Shape]:
+    """Shapes by name of the inputs that a NetParameter names itself, as before Input layers."""
+    shapes = [tuple(shape.dim) for shape in net.input_shape]
+    shapes += [tuple(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
+    return dict(zip(net.input, shapes))
+
+
+def sjft_layer(layer: Any) -> str:
+    """The class of a LayerParameter of sjft.layers, "" for any other layer."""
+    ours = layer.type == "Python" and layer.python_param.module == "sjft.layers"
+    return str(layer.python_param.layer) if ours else ""
 
 
 def as_fields(message: Any) -> Message:

@@ -29,3 +29,11 @@ def import_caffe() -> Any:
         if chatty:
             # glog reads it once, at the import; a `caffe train` started later must not inherit it.
             del os.environ[_LOG_LEVEL]
+
+
+def caffe_messages() -> Any:
+    """Return the module of Caffe's own messages. Raises InputError as import_caffe does."""
+    import_caffe()
+    from caffe.proto import caffe_pb2
+
+    return caffe_pb2

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from sjft_tools.checks.data_bases import Labels
-from sjft_tools.checks.data_layers import place, sjft_layer
+from sjft_tools.checks.data_layers import place
 from sjft_tools.checks.prototxt import SolverNet
 from sjft_tools.checks.report import CheckFailed, Report
+from sjft_tools.net_files import sjft_layer
 
 #: Layers whose bottoms are scores and labels.
 _LABEL_LAYERS = (

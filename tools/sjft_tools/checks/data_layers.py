@@ -18,8 +18,8 @@ from sjft.layer_params import (
 from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
 from sjft_tools.checks.prototxt import SolverNet
 from sjft_tools.checks.report import CheckFailed, Report
+from sjft_tools.net_files import sjft_layer
 
-SJFT_MODULE = "sjft.layers"
 LMDB_BACKEND = 1  # caffe.proto's DataParameter.LMDB
 
 _PARAMS_REMEDY = "correct the layer's param_str; the layer's class in sjft/layers.py lists its keys"
@@ -27,13 +27,6 @@ _FIT_REMEDY = (
     "correct the layer's param_str, or make the data bases anew: 'sjft convert', then 'sjft "
     "retrieve'"
 )
-
-
-def sjft_layer(layer: Any) -> str | None:
-    """Return the class of a layer of sjft, None for any other layer."""
-    if layer.type == "Python" and layer.python_param.module == SJFT_MODULE:
-        return str(layer.python_param.layer)
-    return None
 
 
 def place(layer: Any, net: SolverNet) -> str:
@@ -46,7 +39,7 @@ def check_data_layers(report: Report, net: SolverNet, bases: DataBases) -> dict[
     labels: dict[str, Labels] = {}
     for layer in net.layers:
         kind = sjft_layer(layer)
-        if kind is not None:
+        if kind:
             labels.update(_sjft(report, net, layer, kind, bases))
         elif layer.type == "Data":
             backend = layer.data_param.backend

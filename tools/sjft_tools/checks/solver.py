@@ -13,7 +13,7 @@ from sjft_tools.checks.data_bases import DataBases
 from sjft_tools.checks.data_layers import check_data_layers
 from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
-from sjft_tools.pycaffe import import_caffe
+from sjft_tools.pycaffe import caffe_messages, import_caffe
 
 _BUILD = """
 import sys, caffe
@@ -26,14 +26,13 @@ caffe.get_solver(sys.argv[1])
 
 def check_solver(report: Report, path: str) -> None:
     """Make all checks of the solver `path`, its nets and their data."""
-    caffe = import_caffe()
-    from caffe.proto import caffe_pb2
+    caffe, messages = import_caffe(), caffe_messages()
 
     def parse_solver() -> tuple[Any, str]:
-        return read_message(path, caffe_pb2.SolverParameter()), path
+        return read_message(path, messages.SolverParameter()), path
 
     def parse_nets() -> tuple[list[SolverNet], str]:
-        nets = solver_nets(solver, path, caffe_pb2.NetParameter)
+        nets = solver_nets(solver, path, messages.NetParameter)
         return nets, ", ".join(f"{net.name} has {len(net.layers)} layers" for net in nets)
 
     solver = report.check("solver", parse_solver, "")

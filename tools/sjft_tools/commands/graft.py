@@ -17,6 +17,7 @@ from google.protobuf import text_format
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.caffemodel import times
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.grafting.heads import find_heads
 from sjft_tools.grafting.images import find_images
@@ -29,13 +30,14 @@ from sjft_tools.grafting.nets import (
     target_only_net,
 )
 from sjft_tools.grafting.original import read_original
-from sjft_tools.net_files import build, caffe_messages
+from sjft_tools.net_files import build
 from sjft_tools.nets.files import output_folder, write
 from sjft_tools.nets.joint import DataPaths, Task
 from sjft_tools.nets.options import add_data_options, data_paths, even_size
 from sjft_tools.nets.solver import Run, solver_text
 from sjft_tools.nets.target_set import TASK
 from sjft_tools.netscope.view import view
+from sjft_tools.pycaffe import caffe_messages
 
 ORIGIN = "A start for published weights, which `sjft adapt` changes: no paper has these numbers."
 
@@ -132,7 +134,7 @@ def check(graft: Graft, text: str) -> None:
     shape = built.shapes["prob_target"]
     if any(extent != 1 for extent in shape[2:]):
         raise InputError(
-            f"{graft.net.path} gives {' x '.join(map(str, shape))} scores for an image of "
+            f"{graft.net.path} gives {times(shape)} scores for an image of "
             f"{side} x {side}: expected one for each class"
         )
 

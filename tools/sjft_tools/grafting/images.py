@@ -11,8 +11,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from sjft.errors import InputError
+from sjft_tools.caffemodel import Shape, times
 from sjft_tools.grafting.original import Original
-from sjft_tools.net_files import caffe_messages
+from sjft_tools.pycaffe import caffe_messages
 
 DEFAULT_MEAN = (104.0, 117.0, 123.0)
 
@@ -52,11 +53,11 @@ def find_images(
             f"expected one, of images"
         )
     [blob] = blobs
-    shape = net.inputs.get(blob, [])
+    shape = net.inputs.get(blob, ())
     if shape and (len(shape) != 4 or shape[1] != 3):
         raise InputError(
-            f"{net.path}: the input '{blob}' is {' x '.join(map(str, shape))}, expected "
-            f"N x 3 x S x S: colour images"
+            f"{net.path}: the input '{blob}' is {times(shape)}, expected N x 3 x S x S: "
+            f"colour images"
         )
     transform = _transform(net, blob)
     size = crop or int(transform.get("crop_size", 0)) or _square(net, shape)
@@ -87,7 +88,7 @@ def _transform(net: Original, blob: str) -> dict[str, Any]:
     return makers[0].fields.get("transform_param", {}) if makers else {}
 
 
-def _square(net: Original, shape: list[int]) -> int:
+def _square(net: Original, shape: Shape) -> int:
     if not shape:
         return 0
     if shape[2] != shape[3]:

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
+
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
+from sjft_tools.caffemodel import Shape
 from sjft_tools.checks.prototxt import read_text
 from sjft_tools.checks.report import CheckFailed
-from sjft_tools.net_files import as_fields, caffe_messages, layers_of, read_net
+from sjft_tools.net_files import as_fields, input_shapes, layers_of, read_net, sjft_layer
 from sjft_tools.nets.text import Message
+from sjft_tools.pycaffe import caffe_messages
 
 UPGRADE = "upgrade_net_proto_text"
 #: What a layer says of its phases, which Layer.phases states plainly.
@@ -56,7 +60,7 @@ class Original:
     path: str
     name: str
     layers: list[Layer]
-    inputs: dict[str, list[int]]
+    inputs: dict[str, Shape]
 
     @property
     def trains(self) -> bool:
@@ -69,9 +73,8 @@ def read_original(path: str) -> Original:
 
     Raises InputError if it is not a net, or is an old one and Caffe's upgrade is not at hand.
     """
-    messages = caffe_messages()
-    net = _upgraded(path) if _is_old(path, messages) else read_net(path)
-    if any(layer.python_param.layer == "MultiTaskLossLayer" for layer in net.layer):
+    net = _upgraded(path) if _is_old(path) else read_net(path)
+    if any(sjft_layer(layer) == "MultiTaskLossLayer" for layer in net.layer):
         raise InputError(
             f"{path} has two heads and the joint loss already: expected a net with one task, or "
             f"run 'sjft adapt' to give a solver and its joint net other data"
@@ -82,22 +85,18 @@ def read_original(path: str) -> Original:
             raise InputError(
                 f"layer {number} of {path} has no {lacks}: expected one for each layer"
             )
-    dims = [list(shape.dim) for shape in net.input_shape]
-    dims += [list(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
-    inputs = dict(zip(net.input, dims))
+    inputs = input_shapes(net)
     for layer in net.layer:
         if layer.type == "Input":
-            inputs.update(zip(layer.top, (list(s.dim) for s in layer.input_param.shape)))
+            inputs.update(zip(layer.top, (tuple(s.dim) for s in layer.input_param.shape)))
     stem = os.fsencode(Path(path).stem).decode("utf-8", "replace")
     return Original(path, net.name or stem, _with_phases(net), inputs)
 
 
-def _is_old(path: str, messages: Any) -> bool:
+def _is_old(path: str) -> bool:
     """Whether `path` is a net whose layers stand in `layers`."""
-    from google.protobuf import text_format
-
     try:
-        net = text_format.Parse(read_text(path), messages.NetParameter())
+        net = text_format.Parse(read_text(path), caffe_messages().NetParameter())
     except (CheckFailed, text_format.ParseError):
         return False  # read_net says why
     return len(net.layers) > 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from sjft_tools.net_files import caffe_messages
+from sjft_tools.pycaffe import caffe_messages
 
 _INT, _FLOAT, _DOUBLE, _STRING = "int", "float", "double", "string"
 

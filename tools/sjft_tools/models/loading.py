@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sjft_tools.caffemodel import blob_shape, fits, times
-from sjft_tools.net_files import Shape
+from sjft_tools.caffemodel import Shape, blob_shape, fits, times
 
 
 class Loading(NamedTuple):

@@ -6,7 +6,8 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft.layer_params import parse_joint_data, parse_target_data
-from sjft_tools.net_files import Shape
+from sjft_tools.caffemodel import Shape
+from sjft_tools.net_files import sjft_layer
 
 JOINT_DATA, TARGET_DATA = "JointDataLayer", "TargetDataLayer"
 
@@ -38,13 +39,6 @@ def top_shapes(layer: Any, train: bool, given: dict[str, Shape]) -> list[Shape]:
                 f"{layer.type}: give it, as in --input {top}=10,3,224,224"
             )
     return shapes
-
-
-def sjft_layer(layer: Any) -> str:
-    """The class of a layer of sjft.layers, or "" for any other layer."""
-    python = layer.python_param
-    ours = layer.type == "Python" and python.module == "sjft.layers"
-    return python.layer if ours else ""
 
 
 def _known(layer: Any, train: bool) -> list[Shape]:

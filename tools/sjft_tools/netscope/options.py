@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from sjft_tools.net_files import Shape
+from sjft_tools.caffemodel import Shape
 
 _INPUT = re.compile(r"([^=]+)=([1-9][0-9]*(?:,[1-9][0-9]*)*)")
 

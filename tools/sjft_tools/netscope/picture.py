@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from sjft.errors import InputError
-from sjft_tools.net_files import Shape
+from sjft_tools.caffemodel import Shape
 from sjft_tools.netscope.boxes import Box, boxes, fold
 from sjft_tools.netscope.layers import ShownLayer
 

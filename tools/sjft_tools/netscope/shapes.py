@@ -10,10 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from sjft_tools.caffemodel import Shape
 from sjft_tools.netscope.grammar import Field, Problem
 from sjft_tools.netscope.layers import ShownLayer, shown_layers
-
-Shape = tuple[int, ...]
 
 
 class NoShape(ValueError):

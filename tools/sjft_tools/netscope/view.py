@@ -11,11 +11,12 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft.layer_params import parse_multi_task_loss
-from sjft_tools.net_files import Built, Shape, as_fields, build, layers_of
+from sjft_tools.caffemodel import Shape, times
+from sjft_tools.net_files import Built, as_fields, build, input_shapes, layers_of, sjft_layer
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import Message, message_lines, quoted
 from sjft_tools.netscope.grammar import read_fields
-from sjft_tools.netscope.inputs import sjft_layer, top_shapes
+from sjft_tools.netscope.inputs import top_shapes
 from sjft_tools.netscope.layers import shown_layers
 from sjft_tools.netscope.shapes import inferred_shapes
 
@@ -47,11 +48,6 @@ class View:
         return found
 
 
-def times(shape: Shape) -> str:
-    """A shape as people write it: 18 x 3 x 224 x 224."""
-    return " x ".join(map(str, shape)) or "one number"
-
-
 def view(net: Any, name: str, phase: str, given: dict[str, Shape]) -> View:
     """Return the view of the NetParameter `net` in `phase`, TRAIN or TEST.
 
@@ -73,11 +69,8 @@ def view(net: Any, name: str, phase: str, given: dict[str, Shape]) -> View:
 
 def _without_data(net: Any, phase: str, given: dict[str, Shape]) -> tuple[list[Message], list[str]]:
     """The layers of `phase`, Input layers for data, and what was changed."""
-    layers: list[Message] = []
+    layers = [L.input_layer(blob, shape) for blob, shape in input_shapes(net).items()]
     changes: list[str] = []
-    dims = [tuple(shape.dim) for shape in net.input_shape]
-    dims += [tuple(net.input_dim[i : i + 4]) for i in range(0, len(net.input_dim), 4)]
-    layers += [L.input_layer(blob, shape) for blob, shape in zip(net.input, dims)]
     for layer in layers_of(net, phase):
         if layer.type in _LEFT_OUT:
             changes.append(f"{layer.type} '{layer.name}' is left out")
