@@ -1,6 +1,18 @@
-"""Nets of several kinds and ages, for the tests of ``sjft graft``."""
+"""Nets of several kinds and ages, and ``sjft graft`` run on them beside small data bases."""
 
 from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from conftest import draw_image, write_image_lmdb
+from sjft.image_lmdb import ImageLmdb
+from sjft_tools.command import Parser
+from sjft_tools.commands import graft as command
+from sjft_tools.neighbour_lmdb_writer import write_neighbours
 
 # A train_val as Caffe's own AlexNet has it: two data layers, LRN, groups, dropout, an accuracy.
 ALEXNET_LIKE = """
@@ -184,3 +196,33 @@ CLASSIFIERS = {
     "v1": ["fc8"],
     "v0": ["fc8"],
 }
+#: An input, for nets of which only the rest is of interest.
+INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }'
+#: Options of ``sjft graft``.
+SIZES = ("--target-classes", 4, "--source-classes", 6)
+
+
+def write_data_bases(folder: Path) -> None:
+    """Write small data bases under their default names, data/*_lmdb."""
+    (folder / "data").mkdir()
+    for seed, role in enumerate(("target_train", "target_test", "source")):
+        images = [draw_image(10 * seed + i, 48, 48) for i in range(8)]
+        labels = [i % 4 for i in range(8)]
+        write_image_lmdb(folder / f"data/{role}_lmdb", images, labels, list("abcd"))
+    target = ImageLmdb(str(folder / "data/target_train_lmdb"))
+    source = ImageLmdb(str(folder / "data/source_lmdb"))
+    indices = (np.arange(8)[:, None] + np.arange(4)) % 8
+    distances = np.zeros((8, 4), np.float32)
+    write_neighbours(str(folder / "data/neighbors_lmdb"), target, source, indices, distances, {})
+
+
+def graft(name: str, text: str, *options: object) -> str:
+    """Graft the net `text` as `name`.prototxt in the current folder; what the command prints."""
+    Path(f"{name}.prototxt").write_text(text)
+    parser = Parser(prog="sjft graft")
+    command.add_arguments(parser)
+    batches = ("--batch-size", 4, "--k0", 4)
+    arguments = (f"{name}.prototxt", "--out-dir", f"nets/{name}", *SIZES, *batches, *options)
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        command.run(parser.parse_args([str(argument) for argument in arguments]))
+    return output.getvalue()

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +14,19 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 import caffe
-from conftest import REPO, SHARED, draw_image, run_sjft, write_image_lmdb
-from graft_nets import ALEXNET_LIKE, CLASSIFIERS, GOOGLENET_LIKE, NETS, SQUEEZENET_LIKE, V1
+from conftest import REPO, SHARED, draw_image, run_sjft
+from graft_nets import (
+    ALEXNET_LIKE,
+    CLASSIFIERS,
+    GOOGLENET_LIKE,
+    INPUT,
+    NETS,
+    SIZES,
+    SQUEEZENET_LIKE,
+    graft,
+    write_data_bases,
+)
 from sjft.errors import InputError
-from sjft.image_lmdb import ImageLmdb
-from sjft_tools.command import Parser
-from sjft_tools.commands import graft as command
-from sjft_tools.neighbour_lmdb_writer import write_neighbours
 from sjft_tools.netscope.rules import netscope_problems
 
 FILES = ("joint_train_val", "target_only_train_val", "deploy", "deploy_both")
@@ -34,34 +37,13 @@ SOLVERS = ("joint_solver", "target_only_solver")
 def data_folder(tmp_path_factory) -> Path:
     """Small data bases under their default names."""
     folder = tmp_path_factory.mktemp("graft")
-    (folder / "data").mkdir()
-    for seed, role in enumerate(("target_train", "target_test", "source")):
-        images = [draw_image(10 * seed + i, 48, 48) for i in range(8)]
-        labels = [i % 4 for i in range(8)]
-        write_image_lmdb(folder / f"data/{role}_lmdb", images, labels, list("abcd"))
-    target = ImageLmdb(str(folder / "data/target_train_lmdb"))
-    source = ImageLmdb(str(folder / "data/source_lmdb"))
-    indices = (np.arange(8)[:, None] + np.arange(4)) % 8
-    distances = np.zeros((8, 4), np.float32)
-    write_neighbours(str(folder / "data/neighbors_lmdb"), target, source, indices, distances, {})
+    write_data_bases(folder)
     return folder
 
 
 @pytest.fixture(autouse=True)
 def in_data_folder(data_folder, monkeypatch):
     monkeypatch.chdir(data_folder)
-
-
-def graft(name: str, text: str, *options: object) -> str:
-    """Graft the net `text` as `name`.prototxt in the current folder; what the command prints."""
-    Path(f"{name}.prototxt").write_text(text)
-    sizes = ("--target-classes", 4, "--source-classes", 6, "--batch-size", 4, "--k0", 4)
-    parser = Parser(prog="sjft graft")
-    command.add_arguments(parser)
-    arguments = (f"{name}.prototxt", "--out-dir", f"nets/{name}", *sizes, *options)
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        command.run(parser.parse_args([str(argument) for argument in arguments]))
-    return output.getvalue()
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
@@ -230,136 +212,12 @@ def test_published_squeezenet_can_be_grafted(data_folder):
     assert np.abs(net.params["conv1"][0].data).max() > 0.1
 
 
-NO_CLASSIFIER = 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'
-INPUT = 'input: "data" input_shape { dim: 1 dim: 3 dim: 32 dim: 32 }'
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("name: 'x'", "bad.prototxt has no layers: expected a net's prototxt"),
-        ("layer { nonsense: 1 }", 'no field named "nonsense"'),
-        (INPUT + NO_CLASSIFIER, "bad.prototxt has no classifier to graft onto: expected scores"),
-        (INPUT + 'layer { type: "ReLU" }', "layer 1 of bad.prototxt has no name"),
-        (INPUT + 'layer { name: "a" }', "layer 1 of bad.prototxt has no type"),
-        (
-            INPUT + 'layer { name: "loss" type: "SoftmaxWithLoss" top: "loss" }',
-            "bad.prototxt: 'loss' reads no scores: expected bottoms",
-        ),
-        (
-            SQUEEZENET_LIKE.replace("dim: 10 dim: 3", "dim: 10 dim: 1"),
-            "the input 'data' is 10 x 1 x 32 x 32, expected N x 3 x S x S: colour images",
-        ),
-        (
-            SQUEEZENET_LIKE.replace("dim: 32 dim: 32", "dim: 32 dim: 48"),
-            "takes images of 32 x 48 pixels, expected a square: give --crop",
-        ),
-        (
-            ALEXNET_LIKE.replace("crop_size: 40", ""),
-            "bad.prototxt does not say how large its images are: give --crop",
-        ),
-        (
-            ALEXNET_LIKE.replace("SoftmaxWithLoss", "HingeLoss"),
-            "'loss' is a HingeLoss, for which the joint loss cannot stand: expected Softmax",
-        ),
-        (
-            SQUEEZENET_LIKE.replace("global_pooling: true", "kernel_size: 3"),
-            "gives 1 x 4 x 13 x 13 scores for an image of 32 x 32: expected one for each class",
-        ),
-        (
-            ALEXNET_LIKE.replace('type: "LRN"', 'type: "Lrm"'),
-            "Caffe cannot build the net grafted from bad.prototxt, for images of 40 x 40: ",
-        ),
-        (
-            ALEXNET_LIKE.replace('"conv1"', '"target_label"'),
-            "bad.prototxt has a blob 'target_label' before its classifier, and in the grafted net",
-        ),
-        (
-            ALEXNET_LIKE.replace('name: "relu1"', 'name: "target_loss"'),
-            "bad.prototxt has a layer 'target_loss' before its classifier, and in the grafted net",
-        ),
-    ],
-)
-def test_nets_that_cannot_be_grafted(data_folder, text, message):
-    with pytest.raises(InputError, match=re.escape(message)):
-        graft("bad", text)
-    assert not (data_folder / "nets/bad").exists()
-
-
-def test_fields_of_another_fork(data_folder):
-    text = ALEXNET_LIKE.replace('name: "norm1"', 'name: "norm1" merged_param { a: 1 }')
-    with pytest.raises(InputError, match=r'"merged_param".*take the field out if it is another'):
-        graft("bad", text)
-    assert not (data_folder / "nets/bad").exists()
-
-
-SIZES = ("--target-classes", 4, "--source-classes", 6, "--test-images", 8)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            b"\xef\xbb\xbfname: 'x'",
-            "b.prototxt begins with a byte order mark, which Caffe does not",
-        ),
-        (b"# \xb2\xe2\nname: '\xb2\xe2'", "b.prototxt, line 2 is not UTF-8: save it in that"),
-        ("name: 'x'".encode("utf-16"), "b.prototxt is not text: name a .prototxt file"),
-    ],
-)
-def test_other_encodings(data_folder, content, message):
-    Path("b.prototxt").write_bytes(content)
-    assert message in run_sjft("graft", "b.prototxt", "--out-dir", "nets/b", *SIZES, status=2)
-    assert not (data_folder / "nets/b").exists()
-
-
 def test_comments_in_another_encoding_are_passed_over_as_in_caffe(data_folder):
     content = b"# \xb2\xe2\xca\xd4\n" + SQUEEZENET_LIKE.encode()
     Path("gbk.prototxt").write_bytes(content)
     caffe.Net("gbk.prototxt", caffe.TEST)
     run_sjft("graft", "gbk.prototxt", "--out-dir", "nets/gbk", *SIZES)
     assert (data_folder / "nets/gbk/joint_train_val.prototxt").is_file()
-
-
-def test_auxiliary_heads_are_built_too_before_anything_is_written(data_folder):
-    text = GOOGLENET_LIKE.replace('"loss1/pool" type: "Pooling"', '"loss1/pool" type: "Pulling"')
-    message = r"Caffe cannot build the joint net grafted from bad\.prototxt: .*Pulling"
-    with pytest.raises(InputError, match=message):
-        graft("bad", text)
-    assert not (data_folder / "nets/bad").exists()
-
-
-def test_the_net_itself_is_not_written_over(data_folder):
-    folder = data_folder / "own ö"
-    folder.mkdir()
-    (folder / "deploy.prototxt").write_text(SQUEEZENET_LIKE)
-    said = run_sjft(
-        *("graft", "deploy.prototxt", "--out-dir", ".", *SIZES, "--force"), status=2, cwd=folder
-    )
-    assert (
-        "--out-dir is the folder of deploy.prototxt, over which it would write: expected another"
-        in said
-    )
-    assert [path.name for path in folder.iterdir()] == ["deploy.prototxt"]
-    assert (folder / "deploy.prototxt").read_text() == SQUEEZENET_LIKE
-
-
-def test_a_mean_that_is_no_number(data_folder):
-    with pytest.raises(InputError, match=r"--mean is nan 1\.0 2\.0: expected three numbers"):
-        graft("bad", NETS["squeezenet"], "--mean", "nan", 1, 2)
-
-
-def test_a_joint_net_is_not_grafted_again(data_folder):
-    text = (REPO / "prototxt/demo/joint_train_val.prototxt").read_text()
-    with pytest.raises(InputError, match="has two heads and the joint loss already"):
-        graft("bad", text)
-
-
-def test_several_classifiers_need_losses(data_folder):
-    text = (REPO / "prototxt/nets/squeezenet/sjft_deploy_both.prototxt").read_text()
-    message = r"has 2 classifiers \(fc_target, fc_source\) and no losses"
-    with pytest.raises(InputError, match=message):
-        graft("bad", text)
 
 
 def test_the_number_of_test_images(data_folder):
@@ -371,29 +229,21 @@ def test_the_number_of_test_images(data_folder):
         graft("uncounted", text, "--target-test", "data/none_lmdb")
 
 
-def test_old_nets_without_caffes_upgrade(data_folder, monkeypatch):
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    with pytest.raises(InputError, match="run 'upgrade_net_proto_text bad"):
-        graft("bad", V1)
-
-
 def test_a_net_without_a_name_bears_its_files(data_folder):
     file = os.fsdecode(b"net_\xff.prototxt")
     Path(file).write_text(
         INPUT + 'layer { name: "f" type: "InnerProduct" bottom: "data" top: "f"'
         " inner_product_param { num_output: 2 } }"
     )
-    sizes = ("--target-classes", 4, "--source-classes", 6)
-    run_sjft("graft", file, "--out-dir", "nets/bytes", *sizes)
+    run_sjft("graft", file, "--out-dir", "nets/bytes", *SIZES)
     text = (data_folder / "nets/bytes/deploy.prototxt").read_text(encoding="utf-8")
     assert 'name: "net_\ufffd_deploy"' in text
 
 
 def test_on_the_command_line(data_folder):
     Path("net.prototxt").write_text(NETS["squeezenet"])
-    sizes = ("--target-classes", 4, "--source-classes", 6)
-    output = run_sjft("graft", "net.prototxt", "--out-dir", "nets/cli", *sizes)
+    output = run_sjft("graft", "net.prototxt", "--out-dir", "nets/cli", *SIZES)
     assert "nets/cli/joint_solver.prototxt written" in output
     assert "replaced conv10; images of 32 x 32" in output
-    output = run_sjft("graft", "net.prototxt", "--out-dir", "net.prototxt", *sizes, status=2)
+    output = run_sjft("graft", "net.prototxt", "--out-dir", "net.prototxt", *SIZES, status=2)
     assert "--out-dir net.prototxt is a file: expected a folder" in output
