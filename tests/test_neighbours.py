@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
+from retrieval_runs import forker
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
@@ -23,6 +24,8 @@ from sjft_tools.neighbour_report.counting import QUANTILES, least_k0, random_uni
 from sjft_tools.neighbour_report.report import advice
 from test_formats import keys_in_tables
 
+# What runs of the command would import.
+DRAWING = "from sjft_tools.commands import neighbours; import matplotlib.backends.backend_agg"
 TARGETS, SOURCES, K, CLASSES = 30, 400, 60, 7
 
 
@@ -193,6 +196,37 @@ def test_the_figure(world, tmp_path):
     assert image.shape == (800, 1100, 3)
     for panel in (image[:400, :550], image[:400, 550:], image[400:, :550], image[400:, 550:]):
         assert 0.01 < (panel < 250).any(axis=2).mean() < 0.5
+
+
+def test_killed_before_every_other_file_operation(world, tmp_path):
+    """The same command goes on behind the report, to the same bytes; nothing else is left."""
+    outputs = [tmp_path / "x.json", tmp_path / "x.png"]
+    command = ("neighbours", world.neighbours.path, "--json", outputs[0], "--figure", outputs[1])
+    with forker(tmp_path / "log", DRAWING) as runs:
+        assert runs.run(tmp_path, *command) == 0, runs.text()
+        expected = [path.read_bytes() for path in outputs]
+        gone_on = 0
+        for at in range(1, 1000, 2):
+            for path in outputs:
+                path.unlink()
+            status = runs.run(tmp_path, *command, kill_at=at)
+            if status == 0:
+                break
+            assert status == -9, runs.text()
+            is_complete = all(path.exists() for path in outputs)
+            status = runs.run(tmp_path, *command)
+            assert status == (2 if is_complete else 0), runs.text()
+            gone_on += f"goes on behind {outputs[0]}, which an unf" in runs.text()
+            assert [path.read_bytes() for path in outputs] == expected
+            if not is_complete:
+                assert sorted(os.listdir(tmp_path)) == ["log", "x.json", "x.png"]
+        assert at > 8 and gone_on > 2
+        # what is there of something else is refused
+        outputs[1].unlink()
+        outputs[0].write_bytes(b"\xff")
+        assert runs.run(tmp_path, *command) == 2
+        assert "x.json exists: give --force" in runs.text()
+        assert outputs[0].read_bytes() == b"\xff" and not outputs[1].exists()
 
 
 def test_bad_input(world, tmp_path):

@@ -1,9 +1,13 @@
-"""Report what a neighbour LMDB selects at each K_0: images, classes, overlap, distances."""
+"""Report what a neighbour LMDB selects at each K_0: images, classes, overlap, distances.
+
+Killed before it has drawn the figure and started again it goes on behind the report.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +17,9 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MIN_LEVEL, Levels, read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.selection import check_neighbourhood_sizes, neighbourhood_sizes
-from sjft_tools.atomic import new_file, refuse_outputs
+from sjft_tools.atomic import new_file, tidy
 from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.evaluation.outputs import unfinished_outputs
 from sjft_tools.neighbour_report.counting import count
 from sjft_tools.neighbour_report.figure import draw_figure
 from sjft_tools.neighbour_report.report import ENOUGH, FORMAT, as_json, as_text
@@ -63,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count, report and write."""
-    refuse_outputs((args.json, args.figure), args.force)
+    left = unfinished_outputs((args.json, args.figure), args.force)
     if args.figure is not None and not args.figure.lower().endswith(".png"):
         raise InputError(f"the output {args.figure} must end in .png")
     neighbours = NeighbourLmdb(args.neighbours)
@@ -95,8 +100,12 @@ def run(args: argparse.Namespace) -> None:
             **report,
         }
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        with new_file(args.json, args.force) as partial:
-            Path(partial).write_text(text, encoding="utf-8")
+        if args.json in left and Path(args.json).read_bytes() == text.encode():
+            print(f"goes on behind {args.json}, which an unfinished run left", file=sys.stderr)
+            tidy(args.json)
+        else:
+            with new_file(args.json, args.force) as partial:
+                Path(partial).write_text(text, encoding="utf-8")
     if args.figure is not None:
         with new_file(args.figure, args.force) as partial:
             draw_figure(report, counts, partial)
