@@ -89,9 +89,8 @@ class GaborBank:
         most = _MOST_RESPONSES // (channels * resize * resize)
         self.batch = max(1, min(_BATCH[backend], most))
         self.layers: tuple[Layer, ...] = (Layer("gabor", channels, resize * resize, 1 / channels),)
-        quarter = range(
-            ORIENTATIONS // 2 + 1
-        )  # 0 to 90 degrees; the others are their mirror images
+        # 0 to 90 degrees; the others are their mirror images
+        quarter = range(ORIENTATIONS // 2 + 1)
         kernels = [[gabor_kernel(scale, angle) for angle in quarter] for scale in range(SCALES)]
         self._filters = make_filters(kernels, resize, backend)
 

@@ -17,7 +17,7 @@ from sjft_tools.grafting.heads import Head
 from sjft_tools.grafting.images import Images, is_source
 from sjft_tools.grafting.original import Layer, Original
 from sjft_tools.nets import layers as L
-from sjft_tools.nets.joint import Task, joint_data, joint_loss, target_data
+from sjft_tools.nets.joint import Task, joint_data, joint_loss, target_data, target_test_layers
 from sjft_tools.nets.text import Item, Message, net_text
 
 COMMAND = "sjft graft"
@@ -62,6 +62,9 @@ def joint_net(graft: Graft) -> str:
         tails += in_train(target) if train_only else target
         tails += in_train(source)
         tails.append(L.only_in("TRAIN", loss_of(head, main=not train_only)))
+    scores = graft.heads[-1].scores + TARGET
+    tails += target_test_layers(scores, graft.task.target_classes)
+    tails.append(L.only_in("TEST", L.softmax_loss("target_loss", scores, "target_label")))
     data = [joint_data(graft.task), target_data("TEST", graft.task)]
     return _text(
         graft,
@@ -70,7 +73,7 @@ def joint_net(graft: Graft) -> str:
         f"{graft.task.source_classes} source classes.",
         data,
         trunk(graft, ("TRAIN", "TEST")),
-        [*tails, *test_layers(graft)],
+        tails,
     )
 
 
@@ -86,6 +89,7 @@ def target_only_net(graft: Graft) -> str:
         if head.weight != 1:
             loss["loss_weight"] = head.weight
         tails += [*layers, loss] if main else in_train([*layers, loss])
+    tails += target_test_layers(graft.heads[-1].scores + TARGET, graft.task.target_classes)
     data = [target_data("TRAIN", graft.task), target_data("TEST", graft.task)]
     return _text(
         graft,
@@ -93,7 +97,7 @@ def target_only_net(graft: Graft) -> str:
         f"The baseline on the target alone: {graft.task.target_classes} classes.",
         data,
         trunk(graft, ("TRAIN", "TEST")),
-        [*tails, *test_layers(graft, with_loss=False)],
+        tails,
     )
 
 
@@ -190,20 +194,6 @@ def loss_of(head: Head, main: bool) -> Message:
 def in_train(layers: Iterable[Message]) -> list[Message]:
     """The layers, in TRAIN only."""
     return [L.only_in("TRAIN", layer) for layer in layers]
-
-
-def test_layers(graft: Graft, with_loss: bool = True) -> list[Message]:
-    """TEST's accuracies on the target, and its loss where it does not stand already."""
-    scores = graft.heads[-1].scores + TARGET
-    names = {"accuracy": 1, "accuracy_top5": 5}
-    layers = [
-        L.only_in("TEST", L.accuracy(name, scores, "target_label", top_k))
-        for name, top_k in names.items()
-        if top_k < graft.task.target_classes
-    ]
-    if with_loss:
-        layers.append(L.only_in("TEST", L.softmax_loss("target_loss", scores, "target_label")))
-    return layers
 
 
 def refuse_clashes(graft: Graft, original: list[Message], ours: list[Item]) -> None:

@@ -13,14 +13,16 @@ from sjft.errors import InputError
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """A weights file and where it comes from; the words are those of Caffe's model zoo."""
+    """A weights file and where it comes from; the words are those of Caffe's model zoo.
+
+    `net`: the folder of ours whose nets take it, or the command that makes one of the net that was
+    published with it.
+    """
 
     name: str
     caffemodel: str  # the file's name; with a * where it is in a folder of several
     caffemodel_url: str
-    net: (
-        str  # the folder of ours whose nets take it, or what makes one of the net published with it
-    )
+    net: str
     stated_in: str
     sha1: str = ""
     license: str = ""

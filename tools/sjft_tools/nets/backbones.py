@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Callable
+from typing import Any, Callable
 
 from sjft.errors import InputError
 from sjft_tools.nets import postact_resnet, preact_resnet, squeezenet, vgg16
@@ -25,34 +25,30 @@ class Backbone:
     weight_decay: float
 
 
-def _preact(title: str, net: preact_resnet.PreactResNet) -> Backbone:
+def _resnet(title: str, trunk: Callable[[Any], Trunk], net: Any) -> Backbone:
     return Backbone(
         title,
-        lambda: preact_resnet.trunk(net),
-        lambda: preact_resnet.trunk(replace(net, frozen=True)),
+        lambda: trunk(net),
+        lambda: trunk(replace(net, frozen=True)),
         base_lr=0.01,
         weight_decay=0.0001,
     )
 
 
-def _postact(title: str, net: postact_resnet.PostactResNet) -> Backbone:
-    return Backbone(
-        title,
-        lambda: postact_resnet.trunk(net),
-        lambda: postact_resnet.trunk(replace(net, frozen=True)),
-        base_lr=0.01,
-        weight_decay=0.0001,
-    )
+def _he(depth: int, net: postact_resnet.PostactResNet) -> Backbone:
+    return _resnet(f"He et al.'s ResNet-{depth}", postact_resnet.trunk, net)
 
 
 #: The method's own net: pre-activation ResNet-152.
 DEFAULT = "preact_resnet152"
 
 BACKBONES = {
-    DEFAULT: _preact("the pre-activation ResNet-152", preact_resnet.RESNET_152),
-    "resnet50": _postact("He et al.'s ResNet-50", postact_resnet.RESNET_50),
-    "resnet101": _postact("He et al.'s ResNet-101", postact_resnet.RESNET_101),
-    "resnet152": _postact("He et al.'s ResNet-152", postact_resnet.RESNET_152),
+    DEFAULT: _resnet(
+        "the pre-activation ResNet-152", preact_resnet.trunk, preact_resnet.RESNET_152
+    ),
+    "resnet50": _he(50, postact_resnet.RESNET_50),
+    "resnet101": _he(101, postact_resnet.RESNET_101),
+    "resnet152": _he(152, postact_resnet.RESNET_152),
     "vgg16": Backbone("VGG-16", vgg16.trunk, None, base_lr=0.001, weight_decay=0.0005),
     "squeezenet": Backbone(
         "SqueezeNet 1.0", squeezenet.trunk, None, base_lr=0.001, weight_decay=0.0002

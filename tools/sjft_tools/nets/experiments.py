@@ -14,12 +14,11 @@ from sjft_tools.nets.target_set import AUTHORS, TASK, Schedule, TargetSet, targe
 
 #: kind of file -> its name in an experiment's folder
 NAMES = {
-    "joint_train_val": "joint_train_val.prototxt",
-    "target_only_train_val": "target_only_train_val.prototxt",
-    "deploy": "deploy.prototxt",
-    "deploy_dense": "deploy_dense.prototxt",
-    "joint_solver": "joint_solver.prototxt",
-    "target_only_solver": "target_only_solver.prototxt",
+    kind: f"{kind}.prototxt"
+    for kind in (
+        *("joint_train_val", "target_only_train_val", "deploy", "deploy_dense"),
+        *("joint_solver", "target_only_solver"),
+    )
 }
 
 IMAGENET, PLACES = 1000, 205  # classes

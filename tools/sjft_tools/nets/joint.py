@@ -60,7 +60,7 @@ def joint_train_val(name: str, header: str, trunk: Trunk, task: Task) -> str:
         L.only_in("TRAIN", L.classifier("fc_source", source, task.source_classes)),
         "loss = 0.5 * target_loss + 0.5 * source_loss; the other two are only shown.",
         L.only_in("TRAIN", joint_loss()),
-        *target_test_layers(task),
+        *target_test_layers("fc_target", task.target_classes),
         L.only_in("TEST", L.softmax_loss("target_loss", "fc_target", "target_label")),
     ]
     data = [joint_data(task), target_data("TEST", task)]
@@ -76,7 +76,7 @@ def target_only_train_val(name: str, header: str, trunk: Trunk, task: Task) -> s
         "One task.",
         L.classifier("fc_target", trunk.top, task.target_classes),
         L.softmax_loss("target_loss", "fc_target", "target_label"),
-        *target_test_layers(task),
+        *target_test_layers("fc_target", task.target_classes),
     ]
     data = [target_data("TRAIN", task), target_data("TEST", task)]
     comment = f"TRAIN: {task.half} target images, as many as in the joint net's batch."
@@ -132,11 +132,11 @@ def joint_loss() -> Message:
     )
 
 
-def target_test_layers(task: Task) -> list[Message]:
-    """TEST's accuracies on the target: top-1, and top-5 where there are more than five classes."""
+def target_test_layers(scores: str, classes: int) -> list[Message]:
+    """TEST's accuracies of the target's `scores`: top-1, and top-5 of more than five `classes`."""
     names = {"accuracy": 1, "accuracy_top5": 5}
     return [
-        L.only_in("TEST", L.accuracy(name, "fc_target", "target_label", top_k))
+        L.only_in("TEST", L.accuracy(name, scores, "target_label", top_k))
         for name, top_k in names.items()
-        if top_k < task.target_classes
+        if top_k < classes
     ]

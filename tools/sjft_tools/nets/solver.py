@@ -20,7 +20,7 @@ class Run:
     batch_size: int
     test_batch_size: int
     test_images: int
-    origin: str  # where the schedule's numbers come from, one line
+    origin: str  # where the schedule's numbers come from, as a comment
     base_lr: float
     weight_decay: float
     step: int

@@ -25,8 +25,6 @@ FIRES = {
 }
 POOLED = (4, 8)  # modules with a pooling behind them
 FEATURE_SCALE = 0.04  # brings the pooled features of photographs to about 1
-
-
 LAST_MAP = 13  # height and width of the last map for 224 x 224 images
 FEATURES = 2 * FIRES[9][1]
 
