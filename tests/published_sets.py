@@ -75,11 +75,14 @@ def mat_bytes(**variables: object) -> bytes:
     return content.getvalue()
 
 
-def devkit_meta(wnids: Sequence[str], words: Sequence[str]) -> bytes:
-    """meta.mat of ImageNet's development kit: `wnids` in the order of ILSVRC2012_ID."""
+def devkit_meta(wnids: Sequence[str], words: Sequence[str], images: int = 1300) -> bytes:
+    """meta.mat of ImageNet's development kit: `wnids` in the order of ILSVRC2012_ID.
+
+    `images`: how many of each synset there are to train on.
+    """
     fields = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "num_train_images")
     synsets = np.zeros((len(wnids) + 1, 1), [(field, object) for field in fields])
-    rows = [(i + 1, w, t, "a gloss", 0, 1300) for i, (w, t) in enumerate(zip(wnids, words))]
+    rows = [(i + 1, w, t, "a gloss", 0, images) for i, (w, t) in enumerate(zip(wnids, words))]
     rows.append((len(wnids) + 1, "n00001740", "entity", "that which is", len(wnids), 0))
     for i, row in enumerate(rows):
         for field, value in zip(fields, row):

@@ -128,6 +128,32 @@ def test_imagenet_without_a_list_of_synsets_wants_all(imagenet):
     assert images.class_names == wnids
 
 
+def test_imagenet_names_the_synsets_that_lack_images(imagenet, capsys):
+    """Known from the development kit, also where another file lists the synsets."""
+    read_form("imagenet", imagenet, "--split", "train", "--incomplete")
+    said = ", ".join(f"{wnid} 2 of 1,300" for wnid in WNIDS)
+    assert f"synsets whose images are not as many as published: {said}\n" in capsys.readouterr().err
+    for packed in imagenet.glob("*.tar*"):
+        packed.unlink()
+    wnids = [f"n{1440764 + 977 * i:08d}" for i in range(1000)]
+    write_tree(imagenet / "train", [(f"{w}/{w}_1.JPEG", b"") for w in wnids])
+    (imagenet / "synsets.txt").write_text("".join(f"{wnid}\n" for wnid in wnids))
+    (imagenet / "meta.mat").write_bytes(devkit_meta(wnids, [""] * 1000, images=1))
+    with pytest.raises(InputError, match=r"found 1,000 images in .*, published are 1,281,167"):
+        read_form("imagenet", imagenet, "--split", "train")
+    (imagenet / "train" / wnids[7] / f"{wnids[7]}_1.JPEG").unlink()
+    (imagenet / "train" / wnids[999] / f"{wnids[999]}_2.JPEG").touch()
+    with pytest.raises(
+        InputError,
+        match=f"not as many as published: {wnids[7]} 0 of 1, {wnids[999]} 2 of 1: expected all;",
+    ):
+        read_form("imagenet", imagenet, "--split", "train")
+    for i in range(100, 120):
+        (imagenet / "train" / wnids[i] / f"{wnids[i]}_1.JPEG").unlink()
+    with pytest.raises(InputError, match=f"{wnids[108]} 0 of 1 and 12 synsets more: expected all"):
+        read_form("imagenet", imagenet, "--split", "train")
+
+
 def test_imagenet_validation_labels_in_another_order(imagenet):
     """The whole list is held against the labels of the first images that everybody knows."""
     (imagenet / "synsets.txt").write_text("".join(f"n{i:08d}\n" for i in range(1000)))

@@ -8,6 +8,9 @@ which is the order of published models. The development kit numbers them differe
 from __future__ import annotations
 
 import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,6 +29,7 @@ from sjft_tools.image_sets.word_net import IMAGE, WNID, read_synsets, say_empty
 
 _COUNTS = {"train": 1_281_167, "val": 50_000}
 _SYNSETS = 1_000
+_NAMED = 10
 
 _TRAIN = ["ILSVRC2012_img_train.tar", "ILSVRC2012_img_train", "train"]
 _VAL = ["ILSVRC2012_img_val.tar", "ILSVRC2012_img_val", "val"]
@@ -62,6 +66,8 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
     else:
         entries = _val_entries(downloads, files, labels, args.incomplete)
     say_empty(entries, labels)
+    if args.split == "train":
+        _check_classes(downloads, entries, wnids, args.incomplete)
     check_count(len(entries), _COUNTS[args.split], f"images in {files.origin}", args.incomplete)
     return ImageSet(entries, [words[wnid] or wnid for wnid in wnids])
 
@@ -107,6 +113,39 @@ def _devkit_synsets(content: bytes, where: str) -> dict[int, tuple[str, str]]:
         int(number): (wnid, words)
         for number, wnid, words in zip(ids, wnids, strings(leaves["words"], f"words in {where}"))
     }
+
+
+def _check_classes(
+    downloads: Downloads, entries: Sequence[Entry], wnids: Sequence[str], incomplete: bool
+) -> None:
+    """Raise InputError, or with `incomplete` say, which synsets have not the images published.
+
+    How many these are is known where the development kit is there.
+    """
+    meta = downloads.document("meta.mat", _DEVKIT)
+    published = {} if meta is None else _devkit_counts(*meta)
+    found = Counter(wnids[entry.label] for entry in entries)
+    differing = [wnid for wnid in wnids if found[wnid] != published.get(wnid, found[wnid])]
+    if not differing:
+        return
+    named = [f"{wnid} {found[wnid]:,} of {published[wnid]:,}" for wnid in differing[:_NAMED]]
+    rest = len(differing) - len(named)
+    text = (
+        f"synsets whose images are not as many as published: {', '.join(named)}"
+        f"{f' and {rest:,} synsets more' if rest else ''}"
+    )
+    if not incomplete:
+        raise InputError(f"{text}: expected all; give --incomplete to convert what is there")
+    print(text, file=sys.stderr)
+
+
+def _devkit_counts(content: bytes, where: str) -> dict[str, int]:
+    """Map the WordNet ids of the synsets to how many training images they have; {} if untold."""
+    synsets = read_mat(content, where, "synsets")
+    if not {"WNID", "num_train_images"}.issubset(synsets.dtype.names or ()):
+        return {}
+    counts = numbers(synsets["num_train_images"], f"num_train_images in {where}")
+    return dict(zip(strings(synsets["WNID"], f"WNID in {where}"), map(int, counts)))
 
 
 def _train_entries(files: Files, labels: dict[str, int]) -> list[Entry]:
