@@ -1,4 +1,4 @@
-"""The filter banks against direct filtering, and the readers of AlexNet's weights."""
+"""The filter banks against direct filtering, by all backends; what they refuse."""
 
 from __future__ import annotations
 
@@ -13,28 +13,12 @@ import numpy as np
 import pytest
 
 from conftest import draw_image
-from gpus import require_caffe_on_a_gpu
+from drawn_banks import bank_of, random_weights, require, save_npz
 from sjft.errors import InputError
 from sjft.images import decode_image
 from sjft_tools.banks import make_bank
-from sjft_tools.banks.alexnet_weights import SHAPES, checksum, read_weights
-from sjft_tools.banks.bank import Bank, warp
+from sjft_tools.banks.bank import warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
-from sjft_tools.pycaffe import import_caffe
-
-
-def random_weights(seed: int = 0) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    scales = {"conv1_w": 0.02, "conv1_b": 1, "conv2_w": 0.03, "conv2_b": 1}
-    return {
-        name: rng.normal(0, scales[name], shape).astype(np.float32)
-        for name, shape in SHAPES.items()
-    }
-
-
-def save_npz(path: Path, arrays: dict[str, np.ndarray]) -> str:
-    np.savez(path, **arrays)
-    return str(path)
 
 
 def test_gabor_kernels_follow_the_paper() -> None:
@@ -58,16 +42,6 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     between = slice(next_finest.argmax(), finest.argmax())
     crossing = np.abs(finest[between] - next_finest[between]).argmin()
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
-
-
-def require(backend: str) -> None:
-    """Skip a test of a backend that this machine does not have."""
-    if backend == "caffe-gpu":
-        require_caffe_on_a_gpu()
-    if backend in ("torch", "cuda"):
-        torch = pytest.importorskip("torch")
-        if backend == "cuda" and not torch.cuda.is_available():
-            pytest.skip("needs a GPU and a torch that can use it")
 
 
 @pytest.fixture(params=["caffe", "caffe-gpu", "torch", "cuda"])
@@ -185,14 +159,6 @@ def test_alexnet_backends_agree_on_real_images(backend: str, shared_data: Path) 
         assert np.abs(one - other).max() <= 1e-4 * np.abs(one).max()
 
 
-def bank_of(kind: str, tmp_path: Path) -> Bank:
-    """A bank by `kind`, such as "alexnet torch"."""
-    name, backend = kind.split()
-    require(backend)
-    weights = save_npz(tmp_path / "w.npz", random_weights()) if name == "alexnet" else None
-    return make_bank(name, weights, backend=backend)
-
-
 KINDS = ("alexnet caffe", "alexnet torch", "gabor numpy", "gabor torch")
 GPU_KINDS = ("alexnet cuda", "alexnet caffe-gpu", "gabor cuda")
 
@@ -290,74 +256,6 @@ def test_a_missing_gpu_is_refused(tmp_path: Path) -> None:
     for name, given in (("alexnet", weights), ("gabor", None)):
         with pytest.raises(InputError, match="cuda needs a GPU and a torch that can use it"):
             make_bank(name, given, backend="cuda")
-
-
-def write_caffemodel(path: Path, arrays: dict[str, np.ndarray], legacy: bool = False) -> str:
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    net = caffe_pb2.NetParameter()
-    for name in ("conv1", "conv2"):
-        layer = (net.layers if legacy else net.layer).add(name=name)
-        for part in ("w", "b"):
-            array = arrays[f"{name}_{part}"]
-            blob = layer.blobs.add()
-            blob.data.extend(array.ravel().tolist())
-            if legacy:
-                blob.num, blob.channels, blob.height, blob.width = (
-                    array.shape if part == "w" else (1, 1, 1, len(array))
-                )
-            else:
-                blob.shape.dim.extend(array.shape)
-    path.write_bytes(net.SerializeToString())
-    return str(path)
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-def test_weights_from_a_caffemodel_equal_those_from_npz(tmp_path: Path, legacy: bool) -> None:
-    arrays = random_weights()
-    found = read_weights(write_caffemodel(tmp_path / "a.caffemodel", arrays, legacy))
-    for name, array in arrays.items():
-        assert (found[name] == array).all()
-        assert found[name].shape == array.shape
-    assert checksum(found) == checksum(read_weights(save_npz(tmp_path / "a.npz", arrays)))
-    assert checksum(found) != checksum(random_weights(1))
-
-
-def test_unusable_weights_are_refused(tmp_path: Path) -> None:
-    arrays = random_weights()
-    with pytest.raises(InputError, match=r"the weights file .*none\.npz does not exist"):
-        read_weights(str(tmp_path / "none.npz"))
-    partial = {name: arrays[name] for name in ("conv1_w", "conv1_b")}
-    with pytest.raises(InputError, match="lacks conv2_w, conv2_b"):
-        read_weights(save_npz(tmp_path / "partial.npz", partial))
-    (tmp_path / "noise.npz").write_bytes(b"not a zip file")
-    with pytest.raises(InputError, match=r"noise\.npz cannot be read as \.npz"):
-        read_weights(str(tmp_path / "noise.npz"))
-    (tmp_path / "noise.caffemodel").write_bytes(b"\xff\xfe not a model")
-    with pytest.raises(InputError, match=r"is not a \.caffemodel file, expected layers"):
-        read_weights(str(tmp_path / "noise.caffemodel"))
-    (tmp_path / "empty.caffemodel").write_bytes(b"")
-    with pytest.raises(InputError, match=r"is not a \.caffemodel file, expected layers"):
-        read_weights(str(tmp_path / "empty.caffemodel"))
-    import_caffe()
-    from caffe.proto import caffe_pb2
-
-    other = caffe_pb2.NetParameter()
-    other.layer.add(name="fc").blobs.add().data.append(1)
-    (tmp_path / "other.caffemodel").write_bytes(other.SerializeToString())
-    with pytest.raises(InputError, match="has no layer conv1 with weights and bias"):
-        read_weights(str(tmp_path / "other.caffemodel"))
-    wrong = {**arrays, "conv1_w": np.zeros((64, 3, 7, 7), np.float32)}
-    message = "conv1_w in .* have shape 64 x 3 x 7 x 7, expected 96 x 3 x 11 x 11"
-    with pytest.raises(InputError, match=message):
-        read_weights(save_npz(tmp_path / "wrong.npz", wrong))
-    with pytest.raises(InputError, match=message):
-        read_weights(write_caffemodel(tmp_path / "wrong.caffemodel", wrong))
-    for value in (np.nan, np.inf):
-        sick = {**arrays, "conv2_b": np.full(256, value, np.float32)}
-        with pytest.raises(InputError, match=r"conv2_b in .* hold NaN or infinite values"):
-            read_weights(save_npz(tmp_path / "sick.npz", sick))
 
 
 def test_unfit_options_are_refused(tmp_path: Path) -> None:

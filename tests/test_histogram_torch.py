@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from conftest import draw_image
+from drawn_banks import bank_of, require
 from sjft_tools.banks.bank import TorchBank, warp
 from sjft_tools.bins import Bins, BinsInfo
 from sjft_tools.describe import Describer
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.histogram_torch import TorchHistogrammer
-from test_banks import bank_of, require
 
 torch = pytest.importorskip("torch")
 

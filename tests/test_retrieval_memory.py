@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
-from test_banks import random_weights, save_npz
+from drawn_banks import random_weights, save_npz
 
 MIB = 1 << 20
 
