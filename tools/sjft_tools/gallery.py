@@ -11,6 +11,7 @@ import numpy as np
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
+from sjft_tools.figures import literal, new_figure
 
 TILE = 128  # pixels
 _GAP = 12
@@ -119,24 +120,13 @@ def draw_gallery(rows: Sequence[Sequence[Tile]], header: Sequence[str], path: st
     figure.savefig(path, format="png")
 
 
-def new_figure(width: int, height: int) -> Any:
-    """Return an empty figure of `width` x `height` pixels that no window will show."""
-    try:
-        from matplotlib.figure import Figure  # slow to import, and only pictures need it
-    except ImportError:
-        raise InputError(
-            "drawing needs matplotlib: install the Python package matplotlib"
-        ) from None
-    return Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
-
-
 def _write(figure: Any, words: str, left: int, top: int, bold: bool) -> None:
     """Write `words` with the upper left corner at pixel (left, top)."""
     width, height = figure.get_size_inches() * figure.dpi
     figure.text(
         left / width,
         1 - top / height,
-        words.replace("$", r"\$"),  # two dollars would enclose a formula
+        literal(words),
         fontsize=7.5,
         fontweight="bold" if bold else "normal",
         verticalalignment="top",

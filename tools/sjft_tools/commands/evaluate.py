@@ -10,7 +10,7 @@ import argparse
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force
 from sjft_tools.evaluation.options import add_scoring, check_scoring, make_scorer
-from sjft_tools.evaluation.outputs import add_outputs, refuse_outputs, report, scores_for
+from sjft_tools.evaluation.outputs import add_outputs, outputs_left, report, scores_for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ check = check_scoring
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate."""
-    left = refuse_outputs(args)
+    left = outputs_left(args)
     images = ImageLmdb(args.test, "test")
     net, protocol = make_scorer(args, images)
     scores = scores_for(args, images, net, protocol, left)

@@ -14,7 +14,7 @@ from sjft_tools.command import add_force
 from sjft_tools.evaluation.outputs import (
     add_outputs,
     check_own,
-    refuse_outputs,
+    outputs_left,
     report,
     scores_output,
 )
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fuse."""
-    left = refuse_outputs(args)
+    left = outputs_left(args)
     scores = fuse(args.files)
     check_own(left, scores.models, scores.fingerprint)
     images = None if args.details is None else _images(scores, args.test)

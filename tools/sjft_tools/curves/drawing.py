@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sjft_tools.curves.run import TEST, TRAIN, Key, Run, Series, is_accuracy
-from sjft_tools.gallery import new_figure
+from sjft_tools.figures import literal, new_figure
 
 _PANEL = (620, 420)  # pixels
 _LEGEND = 34  # pixels for each row of the legend
@@ -96,7 +96,7 @@ def _draw_panel(
         axes.plot(
             series.iterations, values, color=colour, linestyle=style, linewidth=1.4, marker=marker
         )
-    axes.set_title(_plain(f"{quantity}: error" if is_error else quantity), fontsize=10)
+    axes.set_title(literal(f"{quantity}: error" if is_error else quantity), fontsize=10)
     axes.set_xlabel("iteration", fontsize=9)
     if is_error:
         axes.set_ylabel("error (%)", fontsize=9)
@@ -119,14 +119,10 @@ def _legend_handles(runs: Sequence[Run], nets: Sequence[int]) -> list[Any]:
         )
     if len(runs) > 1:
         handles += [
-            Line2D([], [], color=f"C{number % 10}", linewidth=4, label=_plain(run.name))
+            Line2D([], [], color=f"C{number % 10}", linewidth=4, label=literal(run.name))
             for number, run in enumerate(runs)
         ]
     return handles
-
-
-def _plain(words: str) -> str:
-    return words.replace("$", r"\$")  # two dollars would enclose a formula
 
 
 def _save(figure: Any, path: str) -> None:

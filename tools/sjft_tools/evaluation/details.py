@@ -15,7 +15,8 @@ from sjft_tools.evaluation.mistakes import (
     predictions,
 )
 from sjft_tools.evaluation.result import Result
-from sjft_tools.gallery import Tile, draw_gallery, new_figure, shortened
+from sjft_tools.figures import literal, new_figure
+from sjft_tools.gallery import Tile, draw_gallery, shortened
 
 _COLUMNS = 6
 _MISTAKES = 48
@@ -61,7 +62,7 @@ def _draw_confusion(path: str, confusion: np.ndarray, names: list[str]) -> None:
     axes.set_xlabel("taken for")
     axes.set_ylabel("is")
     if is_named:
-        words = [shortened(name).replace("$", r"\$") for name in names]
+        words = [literal(shortened(name)) for name in names]
         axes.set_xticks(range(len(names)))
         axes.set_xticklabels(words, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)))

@@ -11,7 +11,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import integer_at_least
 from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
-from sjft_tools.evaluation.scorer import CHUNK, KeptNowhere, score_images
+from sjft_tools.evaluation.scorer import CHUNK, score_images
 from sjft_tools.evaluation.scores_file import Scores, describe_model, scores_of, write_scores
 from sjft_tools.evaluation.trained_net import TrainedNet
 from sjft_tools.work_folder import keeping
@@ -128,7 +128,7 @@ def compute_scores(
     """
     model = describe_model(args.deploy, args.weights, net.output, protocol.as_json())
     if partial is None:
-        scores = score_images(net, images, protocol, args.batch_size, KeptNowhere())
+        scores = score_images(net, images, protocol, args.batch_size, None)
         return scores_of(images, scores, [model])
     plan = {
         **model,

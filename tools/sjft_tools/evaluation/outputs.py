@@ -25,7 +25,7 @@ from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.result import Result
 from sjft_tools.evaluation.scores_file import Scores, describe_model, read_scores
 from sjft_tools.evaluation.trained_net import TrainedNet
-from sjft_tools.gallery import new_figure
+from sjft_tools.figures import new_figure
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def refuse_outputs(args: argparse.Namespace) -> list[str]:
-    """Refuse outputs as unfinished_outputs does, or one that cannot be drawn."""
+def outputs_left(args: argparse.Namespace) -> list[str]:
+    """Return unfinished_outputs of `args`; refuse pictures where matplotlib is missing."""
     if args.details is not None:
-        new_figure(1, 1)  # where matplotlib is missing, let it be known before the work
+        new_figure(1, 1)
     return unfinished_outputs((args.scores, args.json, args.details), args.force)
 
 

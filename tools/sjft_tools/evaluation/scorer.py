@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Protocol as Interface
 
 import numpy as np
 from tqdm import tqdm
@@ -11,6 +10,7 @@ from tqdm import tqdm
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import progress
+from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
 from sjft_tools.evaluation.trained_net import TrainedNet
 
@@ -18,43 +18,29 @@ from sjft_tools.evaluation.trained_net import TrainedNet
 CHUNK = {ONE: 500, TEN: 50, DENSE: 16}
 
 
-class Kept(Interface):
-    """Where the scores of finished chunks are kept; see kept_scores.KeptScores."""
-
-    def load(self, chunk: int) -> np.ndarray | None:
-        """Return the scores of chunk number `chunk`, None if it is not finished."""
-
-    def save(self, chunk: int, scores: np.ndarray) -> None:
-        """Keep the scores of chunk number `chunk`."""
-
-
-class KeptNowhere:
-    """For runs that start over when they are killed."""
-
-    def load(self, chunk: int) -> None:
-        """Know of no finished chunk."""
-
-    def save(self, chunk: int, scores: np.ndarray) -> None:
-        """Forget the scores."""
-
-
 def score_images(
-    net: TrainedNet, images: ImageLmdb, protocol: Protocol, batch_size: int, kept: Kept
+    net: TrainedNet,
+    images: ImageLmdb,
+    protocol: Protocol,
+    batch_size: int,
+    kept: KeptScores | None,
 ) -> np.ndarray:
     """Return the mean softmax over the views of every image in key order, float32 N x C.
 
-    `batch_size`: views per forward pass. Raises InputError naming the image if one cannot be
-    decoded or viewed, or has a score that is not a number.
+    `batch_size`: views per forward pass; `kept`: the finished chunks of a run that can go on, or
+    None for one that starts over when it is killed. Raises InputError naming the image if one
+    cannot be decoded or viewed, or has a score that is not a number.
     """
     scores = np.empty((images.count, net.classes), np.float32)
     step = CHUNK[protocol.crops]
     with progress((), "evaluate", images.count) as bar:
         for chunk, start in enumerate(range(0, images.count, step)):
             rows = scores[start : start + step]
-            found = kept.load(chunk)
+            found = None if kept is None else kept.load(chunk)
             if found is None:
                 rows[...] = _score_chunk(net, images, start, len(rows), protocol, batch_size, bar)
-                kept.save(chunk, rows)
+                if kept is not None:
+                    kept.save(chunk, rows)
             else:
                 rows[...] = found
                 bar.initial += len(rows)  # the rate is that of this run

@@ -7,7 +7,8 @@ import os
 from typing import Any
 
 from sjft.errors import InputError
-from sjft_tools.caffemodel import Shape
+from sjft_tools.caffemodel import Shape, times
+from sjft_tools.figures import new_figure
 from sjft_tools.netscope.boxes import Box, boxes, fold
 from sjft_tools.netscope.layers import ShownLayer
 
@@ -32,58 +33,36 @@ _COLOURS = {
 def draw(path: str, title: str, layers: list[ShownLayer], shapes: dict[str, Shape]) -> None:
     """Draw `layers` as the file `path` (.svg, .png, .pdf), with `shapes` of the blobs by name.
 
-    Raises InputError as check_picture does.
+    Raises InputError without matplotlib.
     """
-    pyplot = check_picture(path)
     result = boxes(layers)
     rows = max(box.row for box in result) + 1
     starts = fold(result, max(12, math.ceil(math.sqrt(rows * 5))))
     lefts, width = _columns(result, len(starts))
     ends = [*starts[1:], rows]
     height = _STEP * (max(end - start for start, end in zip(starts, ends)) + 1)
-    figure = pyplot.figure(figsize=(width, height + 0.5))
-    try:
-        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        axes.set(xlim=(0, width), ylim=(-height, 0.5))
-        axes.axis("off")
-        axes.text(_GAP, 0.2, title, fontsize=14, weight="bold")
-        places = [
-            (
-                lefts[box.column] + _LANE * box.lane,
-                -_STEP * (box.row - starts[box.column] + 0.5),
-            )
-            for box in result
-        ]
-        for i, box in enumerate(result):
-            for j in box.before:
-                _edge(axes, places[j], places[i], result[j], box)
-        for box, place in zip(result, places):
-            _box(axes, box, place, shapes)
-        figure.savefig(path, dpi=80)
-    finally:
-        pyplot.close(figure)
+    figure = new_figure(round(100 * width), round(100 * (height + 0.5)))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(0, width), ylim=(-height, 0.5))
+    axes.axis("off")
+    axes.text(_GAP, 0.2, title, fontsize=14, weight="bold")
+    places = [
+        (lefts[box.column] + _LANE * box.lane, -_STEP * (box.row - starts[box.column] + 0.5))
+        for box in result
+    ]
+    for i, box in enumerate(result):
+        for j in box.before:
+            _edge(axes, places[j], places[i], result[j], box)
+    for box, place in zip(result, places):
+        _box(axes, box, place, shapes)
+    figure.savefig(path, dpi=80)
 
 
-def check_picture(path: str) -> Any:
-    """Return matplotlib.pyplot, without a screen.
-
-    Raises InputError if matplotlib is not installed or does not know the ending of `path`.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError(
-            "the picture needs matplotlib, which is not installed: pip install matplotlib, or give "
-            "no --draw"
-        ) from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    ending = os.path.splitext(path)[1]
-    if ending[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+def check_picture(path: str) -> None:
+    """Raise InputError without matplotlib, or if it does not know the ending of `path`."""
+    kinds = new_figure(1, 1).canvas.get_supported_filetypes()
+    if os.path.splitext(path)[1][1:].lower() not in kinds:
         raise InputError(f"{path} cannot be drawn: expected a name that ends in .svg, .png or .pdf")
-    return pyplot
 
 
 def _columns(result: list[Box], count: int) -> tuple[list[float], float]:
@@ -114,7 +93,7 @@ def _box(axes: Any, box: Box, place: tuple[float, float], shapes: dict[str, Shap
         )
     )
     shape = "; ".join(
-        " × ".join(map(str, shapes[top])) or "one number" for top in box.layer.tops if top in shapes
+        times(shapes[top]).replace(" x ", " × ") for top in box.layer.tops if top in shapes
     )
     types = " + ".join(layer.type for layer in box.in_place)
     lines = (

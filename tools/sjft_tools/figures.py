@@ -1,0 +1,26 @@
+"""Figures by matplotlib, which is slow to import, and which only pictures need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sjft.errors import InputError
+
+
+def new_figure(width: int, height: int) -> Any:
+    """Return an empty figure of `width` x `height` pixels that no window will show.
+
+    Raises InputError without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError(
+            "drawing needs matplotlib: install the Python package matplotlib"
+        ) from None
+    return Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+
+
+def literal(words: str) -> str:
+    """Return `words` such that a figure shows them as they are: two dollars enclose a formula."""
+    return words.replace("$", r"\$")
