@@ -14,10 +14,11 @@ from descriptors import brute_force, draw_descriptors, exact_distances
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import QUANTUM, Distance
-from sjft_tools.matching import device_pairs
+from sjft_tools.matching.device_arithmetic import fastest, keeps_bound
 from sjft_tools.matching.device_pairs import DevicePairs
 from sjft_tools.matching.matcher import Matcher, match_all
-from sjft_tools.matching.products import DeviceProduct, make_product
+from sjft_tools.matching.products import DeviceProduct
+from sjft_tools.matching.rounding import FLOAT32, TENSOR_FLOAT_32, Arithmetic
 from sjft_tools.top_k import merge
 
 torch = pytest.importorskip("torch")
@@ -101,19 +102,37 @@ def test_sources_are_brought_to_the_gpu_once(monkeypatch: pytest.MonkeyPatch) ->
     assert (pairs.exact(sources, rows, columns) == distances[rows, columns]).all()
 
 
-def test_a_gpu_that_multiplies_in_a_lesser_precision_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+def keep_bits(monkeypatch: pytest.MonkeyPatch, of_elements: int, of_sums: int) -> None:
+    """Have torch's products on this CPU lose bits, as a device's may."""
+
+    def cut(numbers: np.ndarray, bits: int) -> np.ndarray:
+        fraction, exponent = np.frexp(numbers)
+        return np.ldexp(np.trunc(np.ldexp(fraction, bits)), exponent - bits)
+
+    def lossy(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        columns, rows = (cut(each.numpy(), of_elements) for each in (left.T, right))
+        total = np.zeros((len(left), right.shape[1]), np.float32)
+        for column, row in zip(columns, rows):
+            total = cut(total + np.outer(column, row), of_sums)
+        return torch.from_numpy(total)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lossy)
+
+
+@pytest.mark.parametrize(
+    ("of_elements", "of_sums", "expected"),
+    [(24, 24, FLOAT32), (11, 24, TENSOR_FLOAT_32), (11, 14, None), (8, 24, None)],
+)
+def test_the_arithmetic_is_what_the_device_keeps_bits_for(
+    of_elements: int, of_sums: int, expected: Arithmetic | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # what TensorFloat-32 makes of the probe: 10 bits of its numbers
-    full = torch.full
-    monkeypatch.setattr(
-        device_pairs.torch,
-        "full",
-        lambda size, value, device: full(size, np.round(value * 1024) / 1024, device=device),
-    )
-    distance, targets, *_ = some_pairs(SMALL)
-    with pytest.raises(InputError, match=r"lesser precision.*NVIDIA_TF32_OVERRIDE"):
-        DevicePairs(distance, targets, "cpu")
+    keep_bits(monkeypatch, of_elements, of_sums)
+    choose = fastest.__wrapped__
+    if expected is not None:
+        assert choose(torch.device("cpu")) is expected
+        return
+    with pytest.raises(InputError, match=r"the GPU adds up float32 in a lesser precision"):
+        choose(torch.device("cpu"))
 
 
 def test_a_gpu_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,8 +152,12 @@ def require_gpu() -> None:
 
 @pytest.mark.parametrize("layers", [SMALL, LARGE])
 @pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
 def test_a_gpu_gives_the_same_bytes(
-    layers: tuple[Layer, ...], compiled: bool, monkeypatch: pytest.MonkeyPatch
+    layers: tuple[Layer, ...],
+    compiled: bool,
+    arithmetic: Arithmetic,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_gpu()
     if not compiled:
@@ -142,7 +165,7 @@ def test_a_gpu_gives_the_same_bytes(
     distance = Distance(layers, 20)
     targets, sources = draw_descriptors(1, 30, layers, 20), draw_descriptors(2, 400, layers, 20)
     expected = brute_force(distance, targets, sources, 50)
-    matcher = Matcher(distance, targets, np.full(30, np.inf), make_product("cuda"))
+    matcher = Matcher(distance, targets, np.full(30, np.inf), DeviceProduct("cuda", arithmetic))
     stream = ((places, sources[places]) for places in np.array_split(np.arange(400), 7))
     indices, distances, counts = merge([match_all(matcher, stream, 30, 50, 128)], 30, 50)
     assert (indices == expected[0]).all()
@@ -157,18 +180,25 @@ def test_numba_compiles_for_the_gpu() -> None:
     assert compiled_units() is not None
 
 
-def test_tensor_float_32_is_refused_on_a_gpu() -> None:
+def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:
     require_gpu()
     if torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("needs a GPU with TensorFloat-32")
-    distance, targets, *_ = some_pairs(SMALL)
-    DevicePairs(distance, targets, "cuda")
-    torch.set_float32_matmul_precision("high")
-    try:
-        with pytest.raises(InputError, match="lesser precision"):
-            DevicePairs(distance, targets, "cuda")
-    finally:
-        torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision("high")  # another library's wish: ours decides
+    device = torch.device("cuda")
+    assert keeps_bound(FLOAT32, device)
+    assert keeps_bound(TENSOR_FLOAT_32, device)
+
+
+@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
+def test_a_gpu_keeps_the_bound(arithmetic: Arithmetic) -> None:
+    require_gpu()
+    layers = (Layer("a", 40, 2900, 0.5 / 40), Layer("b", 60, 600, 0.5 / 60))
+    distance = Distance(layers, 100)
+    descriptors = draw_descriptors(1, 200, layers, 100)
+    exact = exact_distances(distance, descriptors, descriptors)
+    bounds = DevicePairs(distance, descriptors, "cuda", arithmetic).upper_bounds(descriptors)
+    assert (exact <= bounds.T).all()
 
 
 def test_quantum_is_a_power_of_two() -> None:

@@ -20,12 +20,16 @@ from sjft_tools.matching import cpu_pairs, operands
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.matching.matcher import Matcher, match_all
 from sjft_tools.matching.products import DeviceProduct, Product, make_product
+from sjft_tools.matching.rounding import TENSOR_FLOAT_32
 from sjft_tools.top_k import merge
 
 
-@pytest.fixture(params=["numpy", "torch", "torch on a device", "no numba"])
+@pytest.fixture(params=["numpy", "torch", "torch on a device", "torch, 11 bits", "no numba"])
 def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Product:
-    """Each product, and numpy's without the compiled kernels. The CPU stands in for a GPU."""
+    """Each product, and numpy's without the compiled kernels. The CPU stands in for a GPU.
+
+    With operands of 11 bits it does what tensor cores do, but for how they add up.
+    """
     if request.param == "no numba":
         hide_kernels(monkeypatch)
         return make_product("numpy")
@@ -34,6 +38,8 @@ def product(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.importorskip("torch")
     if request.param == "torch on a device":
         return DeviceProduct("cpu")
+    if request.param == "torch, 11 bits":
+        return DeviceProduct("cpu", TENSOR_FLOAT_32)
     return make_product(request.param)
 
 
@@ -227,3 +233,13 @@ def test_the_bound_holds_for_the_hardest_descriptors(product: Product) -> None:
         found = np.zeros(exact.shape, bool)
         found[rows, columns] = True
         assert found[exact <= limits[:, None]].all()
+
+
+def test_elements_that_all_round_to_one_side_stay_within_the_bound(product: Product) -> None:
+    for bins in range(2, 60):
+        distance = Distance((Layer("a", 2, 3 * bins, 0.5 / 2),), bins)
+        even = np.full((1, 2 * bins), 3, np.uint16)
+        pairs = product.load(distance, even)
+        rows, columns = pairs.within(even, np.zeros(1))
+        assert (rows.tolist(), columns.tolist()) == ([0], [0])
+        assert (pairs.upper_bounds(even) >= 0).all()

@@ -19,6 +19,7 @@ from sjft_tools.matching import operands
 from sjft_tools.matching.exact import ExactPairs, compiled_kernels
 from sjft_tools.matching.merged import MergedBins
 from sjft_tools.matching.operands import Slab
+from sjft_tools.matching.rounding import absolute_error, relative_error
 from sjft_tools.threads import in_parts
 
 #: (total S x T, sources S x n, targets T x n), float32: adds sources @ targets.T to total.
@@ -57,8 +58,8 @@ class CpuPairs:
     """
 
     def __init__(self, distance: Distance, targets: np.ndarray, add_product: AddProduct) -> None:
-        self._relative = operands.relative_error(distance)
-        self._absolute = operands.absolute_error(distance)
+        self._relative = relative_error(distance)
+        self._absolute = absolute_error(distance)
         self._slabs = operands.slabs(distance)
         self._merge = MergedBins(distance)
         self._merged_slabs = [self._merge.slab(slab) for slab in self._slabs]

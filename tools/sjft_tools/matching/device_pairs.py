@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from sjft.errors import InputError
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
+from sjft_tools.matching.device_arithmetic import fastest, multiplying
+from sjft_tools.matching.rounding import Arithmetic, absolute_error, relative_error
 
 if TYPE_CHECKING:
     from sjft_tools.matching.device_kernels import Units
@@ -35,18 +36,24 @@ class _Slab(NamedTuple):
 class DevicePairs:
     """The pairs of `targets`, counts T x dimensions, with sources, reckoned on `device`.
 
-    Keeps the targets' operands and counts there, BYTES for each of T x dimensions, and the counts
-    of the sources that came last. Raises InputError if the device multiplies float32 in a
-    lesser precision, for then no bound on rounding holds.
+    The first pass is reckoned in `arithmetic`, the device's fastest by default. Keeps the targets'
+    operands and counts there, BYTES for each of T x dimensions, and the counts of the sources that
+    came last. Raises InputError if the device keeps no bound on rounding.
     """
 
-    def __init__(self, distance: Distance, targets: np.ndarray, device: str) -> None:
-        self._relative = operands.relative_error(distance)
-        self._absolute = operands.absolute_error(distance)
-        self._distance = distance
+    def __init__(
+        self,
+        distance: Distance,
+        targets: np.ndarray,
+        device: str,
+        arithmetic: Arithmetic | None = None,
+    ) -> None:
         self._device = torch.device(device)
-        _require_float32(self._device)
-        slabs = operands.slabs(distance)
+        self.arithmetic = arithmetic or fastest(self._device)
+        self._relative = relative_error(distance, self.arithmetic)
+        self._absolute = absolute_error(distance)
+        self._distance = distance
+        slabs = operands.slabs(distance, self.arithmetic.bits)
         self._counts = self._upload(targets)
         self._operands = []
         for slab in slabs:
@@ -82,10 +89,11 @@ class DevicePairs:
 
     def upper_bounds(self, sources: np.ndarray) -> np.ndarray:
         """Return for each pair what its exact distance does not exceed: S x T float32."""
-        product, own = (tensor.cpu().numpy() for tensor in self._product(sources))
-        found = product.astype(np.float64) / (1 - self._relative)
-        found += self._absolute - own[:, None] - self._own
-        return np.nextafter(found.astype(np.float32), np.float32(np.inf))
+        product, own = self._product(sources)
+        found = product.double().div_(1 - self._relative)
+        found += self._absolute - own[:, None] - self._to_device(self._own)
+        above = torch.nextafter(found.float(), torch.tensor(torch.inf, device=self._device))
+        return above.cpu().numpy()
 
     def exact(self, sources: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the exact distance of each pair (target rows[i], source columns[i]): float64.
@@ -160,9 +168,13 @@ class DevicePairs:
         index = _index(counts, 0, slab.stop - slab.start)
         return _operand(index, slab.log, slab.share), slab.own[index].sum(dim=1)
 
-    @staticmethod
-    def _add_product(total: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> None:
-        total.addmm_(sources, targets.T)
+    def _add_product(
+        self, total: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor
+    ) -> None:
+        terms = self.arithmetic.terms
+        with multiplying(self.arithmetic):
+            for some, others in zip(sources.split(terms, dim=1), targets.split(terms, dim=1)):
+                total.addmm_(some, others.T)
 
     def _by_slab(self, sources: np.ndarray) -> Iterator[torch.Tensor]:
         """Yield the counts of `sources` slab by slab, on the device, and keep them all there.
@@ -217,13 +229,3 @@ def _index(counts: torch.Tensor, start: int, stop: int) -> torch.Tensor:
 
 def _operand(index: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return torch.cat([left[index], right[index]], dim=1)
-
-
-def _require_float32(device: torch.device) -> None:
-    """Raise InputError if products lose what TensorFloat-32 does, which keeps 10 bits."""
-    left = torch.full((256, 4096), 1 + 2.0**-12, device=device)
-    if not bool((left @ torch.ones((4096, 256), device=device) == 4097).all()):
-        raise InputError(
-            "the GPU multiplies float32 in a lesser precision, by which neighbours would be lost: "
-            "expected NVIDIA_TF32_OVERRIDE not to be 1"
-        )

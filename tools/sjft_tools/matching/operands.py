@@ -36,7 +36,8 @@ class Slab(NamedTuple):
     """Some channels of one layer, the dimensions that are theirs, and what their counts become.
 
     `share`, `log`: float32 (pixels + 1,), for sources; `weighted_share`, `weighted_log`: the same
-    times w, for targets; `own`: float64, w * share * L.
+    times w, for targets; all of them rounded to as many bits as was asked for. `own`: float64,
+    w * share * L.
     """
 
     start: int
@@ -48,29 +49,36 @@ class Slab(NamedTuple):
     own: np.ndarray
 
 
-def slabs(distance: Distance) -> list[Slab]:
+def slabs(distance: Distance, bits: int = 24) -> list[Slab]:
     """Return the dimensions of `distance` in pieces of whole channels, of about one size.
 
-    A piece has at most SLAB dimensions, or one channel.
+    A piece has at most SLAB dimensions, or one channel. Its tables keep `bits` significant bits.
     """
-    return [slab for layer in distance.layers for slab in _of_layer(layer, distance.bins)]
+    return [slab for layer in distance.layers for slab in _of_layer(layer, distance.bins, bits)]
 
 
-def _of_layer(layer: LayerTables, bins: int) -> Iterator[Slab]:
+def _of_layer(layer: LayerTables, bins: int, bits: int) -> Iterator[Slab]:
     channels = (layer.stop - layer.start) // bins
     number = -(-channels // max(1, SLAB // bins))
     ends = [layer.start + bins * (channels * i // number) for i in range(number + 1)]
     for start, stop in zip(ends, ends[1:]):
-        yield slab_of(layer, start, stop)
+        yield slab_of(layer, start, stop, bits)
 
 
-def slab_of(layer: LayerTables, start: int, stop: int) -> Slab:
-    """Return the slab of a layer's dimensions start..stop-1."""
+def slab_of(layer: LayerTables, start: int, stop: int, bits: int = 24) -> Slab:
+    """Return the slab of a layer's dimensions start..stop-1, its tables of `bits` bits."""
     log = np.maximum(-layer.log, 0)
     tables = (layer.share, log, layer.factor * layer.share, layer.factor * log)
     own = layer.factor * layer.share * log
-    share, log32, weighted_share, weighted_log = (table.astype(np.float32) for table in tables)
+    share, log32, weighted_share, weighted_log = (_rounded(table, bits) for table in tables)
     return Slab(start, stop, share, log32, weighted_share, weighted_log, own)
+
+
+def _rounded(table: np.ndarray, bits: int) -> np.ndarray:
+    """Return float64 numbers as float32 ones of at most `bits` significant bits, <= 24."""
+    fraction, exponent = np.frexp(table)
+    rounded = np.rint(np.ldexp(fraction, bits))
+    return np.ldexp(rounded, exponent - bits).astype(np.float32)
 
 
 def chunks(slab: Slab) -> list[Slab]:
@@ -133,42 +141,3 @@ def own_up_to(counts: np.ndarray, pieces: list[Slab]) -> np.ndarray:
 
     in_parts(work, len(counts), _PART)
     return np.cumsum(own, axis=0)
-
-
-def relative_error(distance: Distance) -> float:
-    """Return g: the float32 product of two descriptors lies within a factor 1 +- g of the true one.
-
-    An operand's element is its float64 value rounded once, off by a factor 1 + e, |e| <= u =
-    2**-24; so is a product of two, if it is rounded at all. A sum of n products, in whatever order
-    and with or without fused additions, takes each of them through at most n - 1 roundings, and the
-    sum over m chunks through m more. As no product is negative, the whole
-    is off by a factor between (1 - u)**(n + m + 2) and (1 + u)**(n + m + 2), which lie within
-    1 +- g for g = t / (1 - t), t = (n + m + 4) * u (Higham, Accuracy and Stability of Numerical
-    Algorithms, 2nd ed., lemma 3.1). Of the two more, one stands for the roundings of the float64
-    tables, below 2**-50 each, the other for the addition of two such sums: it holds as well for
-    the product over the first slabs and that of merged bins over the others. No float32
-    underflows: an element is 0 or at least w / pixels.
-    """
-    pieces = slabs(distance)
-    terms = max(2 * (slab.stop - slab.start) for slab in pieces)
-    t = (terms + sum(len(chunks(slab)) for slab in pieces) + 4) * 2.0**-24
-    return t / (1 - t)
-
-
-def absolute_error(distance: Distance) -> float:
-    """Return a bound on what else differs between the product less own() and Distance.exact().
-
-    All of it is float64's, v = 2**-53. M being the greatest own() that there is, a descriptor's
-    own() sums n terms of which none is negative, each through at most n + 4 roundings: off by at
-    most 2 (n + 4) v M. d is at most 2 M, and exact() rounds each term 3 times and to a quantum, and
-    the whole 4 times. Of the tables, a share is off by a factor 1 +- v and a logarithm, at most
-    36.1, by one unit in its last place and 2 v, at most 66 v in all: each of the four terms of the
-    distance, of bins as they are and of merged ones, by less than 3 M v, as the sum of w p is
-    M / 36. The cut of L, which is -2.3e-16 at least, -2.3e-16 times the number of bins where they
-    are merged, changes each of the four by less than that times M / 36: by less than M v / 16 times
-    that number.
-    """
-    own, exact, tables, cut = 2 * 2 * (distance.dimensions + 4), 2 * 7, 2 * 4 * 3, distance.bins
-    quanta = sum(layer.factor * (layer.stop - layer.start) for layer in distance.layers)
-    roundings = own + exact + tables + cut
-    return roundings * 2.0**-53 * distance.magnitude + quanta * 2.0**-49

@@ -13,6 +13,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.distance import Distance
+from sjft_tools.matching.rounding import Arithmetic
 
 
 class Pairs(Protocol):
@@ -79,13 +80,17 @@ class TorchProduct:
 
 
 class DeviceProduct:
-    """torch's product, and all else about pairs, on `device`."""
+    """torch's product, and all else about pairs, on `device`.
+
+    In `arithmetic`, or the device's fastest.
+    """
 
     name = "cuda"
 
-    def __init__(self, device: str = "cuda") -> None:
+    def __init__(self, device: str = "cuda", arithmetic: Arithmetic | None = None) -> None:
         self._torch = _exact_torch()
         self._device = device
+        self._arithmetic = arithmetic
 
     def load(self, distance: Distance, targets: np.ndarray) -> Pairs:
         """Take in the targets, counts T x dimensions.
@@ -95,7 +100,7 @@ class DeviceProduct:
         from sjft_tools.matching.device_pairs import BYTES, DevicePairs
 
         try:
-            return DevicePairs(distance, targets, self._device)
+            return DevicePairs(distance, targets, self._device, self._arithmetic)
         except self._torch.cuda.OutOfMemoryError as error:
             gigabytes = BYTES * targets.size / 1e9
             raise InputError(
