@@ -14,6 +14,7 @@ import numpy as np
 from sjft.randomness import scale_to_integers, uniform
 from sjft_tools.distance import Distance
 from sjft_tools.matching.products import Product
+from sjft_tools.threads import in_parts
 
 _FAILURE = 1e-9
 
@@ -27,6 +28,9 @@ _SMALLEST_SAMPLE, _LARGEST_SAMPLE = 256, 1 << 17
 _WANTED = 64
 
 _BLOCK = 1024
+
+# Targets that a thread takes at a time.
+_PART = 256
 
 
 def sample_positions(n: int, k: int, seed: int) -> np.ndarray:
@@ -76,5 +80,16 @@ def limits(
     smallest = np.full((r, len(targets)), np.inf, np.float32)
     for start in range(0, len(sample), _BLOCK):
         found = pairs.upper_bounds(sample[start : start + _BLOCK])
-        smallest = np.partition(np.concatenate([smallest, found]), r - 1, axis=0)[:r]
+        _keep_smallest(smallest, found)
     return smallest[r - 1].astype(np.float64)
+
+
+def _keep_smallest(smallest: np.ndarray, found: np.ndarray) -> None:
+    """Put into each column of `smallest`, r x T, the r smallest of both, the greatest last."""
+    r = len(smallest)
+
+    def work(start: int, stop: int) -> None:
+        both = np.concatenate([smallest[:, start:stop], found[:, start:stop]])
+        smallest[:, start:stop] = np.partition(both, r - 1, axis=0)[:r]
+
+    in_parts(work, smallest.shape[1], _PART)
