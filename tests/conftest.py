@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from processes import SJFT, run
 from sjft.errors import InputError
 from sjft.transforms import Geometry, apply_view, central_view
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
@@ -99,17 +98,7 @@ def write_image_lmdb(
 
 def run_sjft(*arguments: object, status: int = 0, cwd: Path | None = None) -> str:
     """Run ``sjft`` in a process of its own, check its exit status, return both its outputs."""
-    process = subprocess.run(
-        [sys.executable, "-m", "sjft_tools.cli", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=cwd,
-        timeout=600,
-        check=False,
-    )
-    assert process.returncode == status, process.stdout
-    return process.stdout
+    return run(*SJFT, *arguments, status=status, cwd=cwd, timeout_s=600)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ import pytest
 
 from conftest import REPO, run_sjft
 from joint_world import make_world
-from train_job import caffe_reference, snapshots, write_job
+from processes import caffe_train
+from train_job import snapshots, write_job
 
 C_LIBRARY = re.compile(r"(ld-linux.*|lib(c|m|dl|pthread|rt|util|resolv)\.so[.0-9]*)$")
 
@@ -72,7 +73,7 @@ def test_training_ends_as_it_does_here(bundle: Path, tmp_path: Path) -> None:
     world = make_world(tmp_path)
     here = write_job(tmp_path / "here", world, max_iter=6)
     there = write_job(tmp_path / "there", world, max_iter=6)
-    caffe_reference(here)
+    caffe_train(here)
     run(bundle, "caffe", "train", "-solver", "solver.prototxt", cwd=there)
     assert snapshots(there) == snapshots(here) != {}
 

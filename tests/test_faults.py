@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import lmdb
@@ -18,16 +17,16 @@ import pytest
 import caffe
 from caffe_nets import close_layers
 from caffe_nets import write_solver as write_caffe_solver
-from caffe_processes import (
-    caffe_train,
-    children,
-    is_alive,
-    shared_memory,
-    stays_in_shared_memory,
-)
 from conftest import draw_image, write_image_lmdb
 from exact_job import write_solver
 from joint_world import TARGETS, World, make_world
+from processes import (
+    descendants,
+    shared_memory,
+    start_caffe_train,
+    stays_in_shared_memory,
+    survivors,
+)
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
@@ -104,19 +103,16 @@ def test_caffe_train_killed_leaves_no_process_no_memory_no_lock(
     write_caffe_solver(tmp_path, world, workers=2)
     file = tmp_path / "solver.prototxt"
     file.write_text(file.read_text().replace("max_iter: 20", "max_iter: 1000000"))
-    process = caffe_train(tmp_path)
+    process = start_caffe_train(tmp_path)
     assert process.stdout is not None
     for line in process.stdout:
         if "Iteration 5 " in line:
             break
-    workers = children(process.pid)
+    workers = descendants(process.pid)
     assert len(workers) >= 3  # two of the train net, those of the test net
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    deadline = time.monotonic() + 5
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_alive, workers))
+    assert not survivors(workers)
     assert not stays_in_shared_memory(before)
     for path in (world.target, world.source, world.neighbours):
         assert "lock.mdb" not in os.listdir(path)

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +15,16 @@ import pytest
 
 import caffe
 from caffe_nets import JOINT_TOPS, close_layers, net, python_layer, write_solver
-from caffe_processes import (
+from joint_world import TARGETS, World, make_world
+from processes import (
     caffe_train,
-    children,
+    descendants,
     is_alive,
     shared_memory,
+    start_caffe_train,
     stays_in_shared_memory,
+    survivors,
 )
-from joint_world import TARGETS, World, make_world
 from sjft import layer_params, layers
 from sjft.batches import JointBatches
 from sjft.errors import InputError
@@ -166,9 +167,7 @@ def test_joint_layer_refuses_the_test_phase(world: World, tmp_path: Path) -> Non
 def test_caffe_train_runs_and_leaves_nothing(world: World, tmp_path: Path) -> None:
     before = shared_memory()
     write_solver(tmp_path, world, workers=2)
-    process = caffe_train(tmp_path)
-    log, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, log
+    log = caffe_train(tmp_path)
     losses = re.findall(r"Train net output #0: loss = (\S+)", log)
     assert len(losses) == 20
     assert all(np.isfinite(float(loss)) for loss in losses)
@@ -182,9 +181,7 @@ def test_caffe_train_ends_in_the_same_weights_for_any_workers(world: World, tmp_
     weights = []
     for workers in (0, 2):
         write_solver(tmp_path, world, workers=workers)
-        process = caffe_train(tmp_path)
-        log, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, log
+        caffe_train(tmp_path)
         model = (tmp_path / "x_iter_20.caffemodel").read_bytes()
         weights.append(model.replace(b'"workers": 2', b'"workers": 0'))  # it holds the net, too
     assert weights[0] == weights[1]
@@ -204,9 +201,7 @@ def test_caffe_train_ends_with_one_clear_sentence(
     world: World, tmp_path: Path, changes: dict, classes: tuple[int, int], message: str
 ) -> None:
     write_solver(tmp_path, world, classes, **changes)
-    process = caffe_train(tmp_path)
-    log, _ = process.communicate(timeout=120)
-    assert process.returncode != 0
+    log = caffe_train(tmp_path, status=None)
     said = [line for line in log.splitlines() if line.startswith("sjft: error: ")]
     assert len(said) == 1, log
     assert re.search(message, said[0])
@@ -218,18 +213,15 @@ def test_workers_end_with_caffe_train(world: World, tmp_path: Path, number: int)
     write_solver(tmp_path, world, workers=2)
     solver = (tmp_path / "solver.prototxt").read_text().replace("max_iter: 20", "max_iter: 1000000")
     (tmp_path / "solver.prototxt").write_text(solver)
-    process = caffe_train(tmp_path)
+    process = start_caffe_train(tmp_path)
     for line in process.stdout:
         if "Iteration 3 " in line:
             break
-    workers = children(process.pid)
+    workers = descendants(process.pid)
     assert len(workers) >= 2
     process.send_signal(number)
     process.communicate(timeout=60)
-    deadline = time.monotonic() + 5
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(map(is_alive, workers))
+    assert not survivors(workers)
 
 
 def test_a_program_that_ends_takes_its_workers_along(world: World, tmp_path: Path) -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from conftest import run_sjft
 from joint_world import make_world
+from processes import caffe_train
 from sjft_tools.cli import main
 from sjft_tools.curves.drawing import quantities, smoothed
 from sjft_tools.curves.reading import default_names, read_run
 from sjft_tools.curves.run import TEST, TRAIN, Key, Run, is_accuracy
-from train_job import caffe_reference, write_job
+from train_job import write_job
 
 BVLC = "I1125 19:39:0{}.123456 10390 solver.cpp:239] "
 YEAR = "I20261125 19:39:0{}.123456 10390 solver.cpp:239] "
@@ -158,7 +159,7 @@ def test_the_csv_of_a_run_equals_its_log(tmp_path):
     assert by_log == by_csv
     assert set(by_csv["train loss"]) == set(range(0, 13, 2))
     assert {"train target_loss", "train source_loss", "test loss"} <= by_csv.keys()
-    assert read(write_log(tmp_path / "caffe.log", caffe_reference(job))) == by_log
+    assert read(write_log(tmp_path / "caffe.log", caffe_train(job))) == by_log
 
 
 def test_spoilt_rows_of_a_csv(tmp_path):

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
-from caffe_processes import shared_memory, stays_in_shared_memory
 from joint_world import World, make_world
+from processes import shared_memory, stays_in_shared_memory
 from sjft.batches import Batches, JointBatches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams, parse_joint_data

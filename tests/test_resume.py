@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import caffe
 from caffe_nets import close_layers
 from exact_job import write_solver
 from joint_world import World, make_world
+from processes import caffe_train
 from sjft.command_line import flag, is_embedded, process_arguments
 from sjft.errors import InputError
 from sjft.resume import Schedule, batches_before, read_schedule, start_at
@@ -27,18 +27,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("world"))
 
 
-def caffe_train(solver: Path, *arguments: str) -> str:
-    process = subprocess.run(
-        ["caffe", "train", "-solver", str(solver), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        env={**os.environ, "GLOG_logtostderr": "1"},
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
+def train(solver: Path, *options: str) -> str:
+    return caffe_train(solver.parent, *options, solver=solver)
 
 
 def weights(folder: Path) -> list[bytes]:
@@ -58,13 +48,13 @@ def losses(log: str) -> list[str]:
 def test_caffe_train_resumed_equals_the_straight_run(
     world: World, tmp_path: Path, style: str
 ) -> None:
-    straight = caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    straight = train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "resumed"
-    before = caffe_train(write_solver(folder, world, 10))
+    before = train(write_solver(folder, world, 10))
     state = str(folder / "small_iter_10.solverstate")
     (folder / "flags").write_text(f"# resume\n--snapshot={state}\n")
     words = style.replace("X", state).replace("F", str(folder / "flags")).split(" ")
-    after = caffe_train(write_solver(folder, world, ITERATIONS), *words)
+    after = train(write_solver(folder, world, ITERATIONS), *words)
     assert "sjft: JointDataLayer: goes on at batch 20" in after
     # tests at iterations 0 and 5; that at 10 is made by both runs
     assert "sjft: TargetDataLayer: goes on at batch 4" in after
@@ -76,11 +66,11 @@ def test_caffe_train_resumed_equals_the_straight_run(
 
 
 def test_hdf5_snapshots_resumed_equal_the_straight_run(world: World, tmp_path: Path) -> None:
-    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "resumed"
-    caffe_train(write_solver(folder, world, 10, snapshot_format="HDF5"))
+    train(write_solver(folder, world, 10, snapshot_format="HDF5"))
     state = str(folder / "small_iter_10.solverstate.h5")
-    after = caffe_train(write_solver(folder, world, ITERATIONS), "-snapshot", state)
+    after = train(write_solver(folder, world, ITERATIONS), "-snapshot", state)
     assert "sjft: JointDataLayer: goes on at batch 20" in after
     assert weights(folder) == weights(tmp_path / "straight")
 
@@ -115,13 +105,13 @@ def test_another_layer_may_set_the_arguments_of_python(
         'layer { name: "other" type: "Python" top: "other" '
         'python_param { module: "other_layer" layer: "ArgumentsLayer" } }\n'
     )
-    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "resumed"
-    caffe_train(write_solver(folder, world, 10))
+    train(write_solver(folder, world, 10))
     solver = write_solver(folder, world, ITERATIONS)
     plain_net = (folder / "net.prototxt").read_text()
     (folder / "net.prototxt").write_text(other + plain_net)
-    after = caffe_train(solver, "-snapshot", str(folder / "small_iter_10.solverstate"))
+    after = train(solver, "-snapshot", str(folder / "small_iter_10.solverstate"))
     assert "sjft: JointDataLayer: goes on at batch 20" in after
     (folder / "net.prototxt").write_text(plain_net)
     assert weights(folder) == weights(tmp_path / "straight")
@@ -133,9 +123,9 @@ def test_python_itself_is_not_embedded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pycaffe_resumed_equals_the_straight_run(world: World, tmp_path: Path) -> None:
-    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "resumed"
-    caffe_train(write_solver(folder, world, 10))
+    train(write_solver(folder, world, 10))
     path = str(write_solver(folder, world, ITERATIONS))
     solver = caffe.get_solver(path)
     solver.restore(str(folder / "small_iter_10.solverstate"))
@@ -148,9 +138,9 @@ def test_pycaffe_resumed_equals_the_straight_run(world: World, tmp_path: Path) -
 
 def test_without_the_snapshot_the_weights_would_differ(world: World, tmp_path: Path) -> None:
     """The comparisons above can fail: batches 0 to 19 again give other weights."""
-    caffe_train(write_solver(tmp_path / "straight", world, ITERATIONS))
+    train(write_solver(tmp_path / "straight", world, ITERATIONS))
     folder = tmp_path / "again"
-    caffe_train(write_solver(folder, world, 10))
+    train(write_solver(folder, world, 10))
     path = str(write_solver(folder, world, ITERATIONS))
     solver = caffe.get_solver(path)
     solver.restore(str(folder / "small_iter_10.solverstate"))
@@ -167,16 +157,8 @@ def test_a_snapshot_that_cannot_be_read_is_named(world: World, tmp_path: Path) -
         (tmp_path / "missing.solverstate", "cannot be read (No such file or directory)"),
     ):
         solver = write_solver(tmp_path / "s", world, 10)
-        process = subprocess.run(
-            ["caffe", "train", f"-solver={solver}", "-snapshot", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert process.returncode != 0
-        said = [line for line in process.stdout.splitlines() if line.startswith("sjft: error: ")]
+        log = caffe_train(tmp_path, "-snapshot", path, solver=solver, status=None)
+        said = [line for line in log.splitlines() if line.startswith("sjft: error: ")]
         assert len(said) == 1
         assert message in said[0]
 

@@ -14,9 +14,9 @@ import pytest
 
 from caffe_nets import BODY
 from joint_world import World, make_world
+from processes import caffe_train
 from train_job import (
     assert_same_values,
-    caffe_reference,
     debris,
     displayed,
     has_trained,
@@ -44,14 +44,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def by_caffe(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The job as ``caffe train`` does it: the folder, and its log."""
     folder = write_job(tmp_path_factory.mktemp("caffe"), world)
-    return folder, caffe_reference(folder)
+    return folder, caffe_train(folder)
 
 
 @pytest.fixture(scope="module")
 def long_by_caffe(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The long job as ``caffe train`` does it."""
     folder = write_job(tmp_path_factory.mktemp("long"), world, **LONG)
-    return folder, caffe_reference(folder)
+    return folder, caffe_train(folder)
 
 
 def test_the_same_snapshots_and_values_as_caffe_train(
@@ -85,7 +85,7 @@ def test_values_of_smoothed_losses_several_passes_and_several_test_nets(
     }
     ours, theirs = write_job(tmp_path / "ours", world, PER_CLASS, **changes), tmp_path / "theirs"
     write_job(theirs, world, PER_CLASS, **changes)
-    expected = displayed(caffe_reference(theirs), test_nets=2)
+    expected = displayed(caffe_train(theirs), test_nets=2)
     train(ours)
     assert table(ours) == expected
     assert {"test0_per_class[4]", "test1_total_loss", "train_source_loss"} <= {
@@ -164,16 +164,14 @@ def test_caffe_train_goes_on_from_ours(
     write_job(tmp_path, world, max_iter=10)
     train(tmp_path)
     write_solver(tmp_path)
-    command = ["caffe", "train", "-solver", "solver.prototxt", "-snapshot", "x_iter_10.solverstate"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=300)
+    caffe_train(tmp_path, "-snapshot", "x_iter_10.solverstate")
     assert snapshots(tmp_path) == snapshots(by_caffe[0])
 
 
 def test_weights(world: World, tmp_path: Path, by_caffe: tuple[Path, str]) -> None:
     weights = by_caffe[0] / "x_iter_20.caffemodel"
     ours, theirs = write_job(tmp_path / "ours", world), write_job(tmp_path / "theirs", world)
-    command = ["caffe", "train", "-solver", "solver.prototxt", "-weights", str(weights)]
-    subprocess.run(command, cwd=theirs, check=True, capture_output=True, timeout=300)
+    caffe_train(theirs, "-weights", weights)
     train(ours, "--weights", weights)
     assert snapshots(ours) == snapshots(theirs)
     assert snapshots(ours) != snapshots(by_caffe[0])

@@ -18,13 +18,12 @@ import pytest
 from _pytest.monkeypatch import MonkeyPatch  # pytest itself has it since 6.2
 
 from caffe_nets import BODY, python_layer
-from caffe_processes import children, is_alive
 from joint_world import World, make_world
+from processes import caffe_train, descendants, run, survivors
 from sjft_tools.training.snapshot_files import read_model, read_state
 from sjft_tools.training.snapshots import Shape, choose
 from train_job import (
     assert_same_values,
-    caffe_reference,
     debris,
     displayed,
     has_trained,
@@ -62,24 +61,15 @@ def shape(finished: Path) -> Shape:
         "import caffe; from sjft_tools.training.snapshots import shape_of\n"
         "print(repr(tuple(shape_of(caffe.get_solver('solver.prototxt')))))"
     )
-    command = [sys.executable, "-c", script]
-    output = subprocess.run(command, cwd=finished, check=True, capture_output=True, text=True)
-    return Shape(*ast.literal_eval(output.stdout))
+    printed = run(sys.executable, "-c", script, cwd=finished)
+    return Shape(*ast.literal_eval(printed.splitlines()[-1]))
 
 
 @pytest.fixture(scope="module")
 def by_caffe(world: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The long job as ``caffe train`` does it: the folder, and its log."""
     folder = write_job(tmp_path_factory.mktemp("caffe"), world, **LONG)
-    return folder, caffe_reference(folder)
-
-
-def descendants(pid: int) -> list[int]:
-    try:
-        found = children(pid)
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return []
-    return found + [below for child in found for below in descendants(child)]
+    return folder, caffe_train(folder)
 
 
 def test_killed_at_random_moments_and_started_by_the_same_command(
@@ -108,10 +98,7 @@ def test_killed_at_random_moments_and_started_by_the_same_command(
         process.kill()
         process.wait()
         killed += 1
-        deadline = time.monotonic() + 5
-        while any(map(is_alive, family)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not any(map(is_alive, family))
+        assert not survivors(family)
         for name in snapshots(ours):
             assert name in snapshots(theirs)
     train(ours, "--resume")
@@ -139,7 +126,7 @@ def test_the_process_that_trains_is_killed(world: World, tmp_path: Path) -> None
     write_job(tmp_path, world, **LONG)
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 30), process, tmp_path)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
+    os.kill(descendants(process.pid)[0], signal.SIGKILL)
     assert process.wait(timeout=60) == 1
     assert re.search(
         r"error: the process that trains ended after iteration \d+: it ended by SIGKILL, by hand "
@@ -302,15 +289,7 @@ def test_files_may_not_become_as_large_as_a_snapshot(world: World, tmp_path: Pat
     command = (
         f"ulimit -f 100; {sys.executable} -m sjft_tools.cli train solver.prototxt; echo status $?"
     )
-    words = subprocess.run(
-        ["bash", "-c", command],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=True,
-        timeout=120,
-    ).stdout
+    words = run("bash", "-c", command, cwd=tmp_path)
     check_no_room(words + "".join(debris(tmp_path)), tmp_path, "")
 
 
@@ -334,7 +313,7 @@ def test_the_source_goes_away_with_the_workers(tmp_path: Path) -> None:
     train(straight)
     process = start(ours)
     wait_until(has_trained(ours, 30), process, ours)
-    solver = children(process.pid)[0]
+    solver = descendants(process.pid)[0]
     Path(world.source).rename(tmp_path / "away")
     while process.poll() is None:
         for pid in descendants(solver):

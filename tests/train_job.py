@@ -7,14 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from caffe_nets import BODY, JOINT_TOPS, python_layer
-from caffe_processes import caffe_train
 from joint_world import World
+from processes import SJFT
 
 SOLVER = {
     "net": '"net.prototxt"',
@@ -69,14 +68,6 @@ def write_solver(folder: Path, **changes: object) -> None:
     (folder / "solver.prototxt").write_text("".join(lines))
 
 
-def caffe_reference(folder: Path) -> str:
-    """Run ``caffe train`` in `folder` to its end; return its log."""
-    process = caffe_train(folder)
-    log, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, log
-    return log
-
-
 def start(folder: Path, *arguments: object) -> subprocess.Popen:
     """Start ``sjft train solver.prototxt`` with `arguments`; its words go to said.txt."""
 
@@ -86,8 +77,7 @@ def start(folder: Path, *arguments: object) -> subprocess.Popen:
 
     with (folder / "said.txt").open("w") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "sjft_tools.cli", "train", "solver.prototxt"]
-            + [str(argument) for argument in arguments],
+            [*SJFT, "train", "solver.prototxt", *map(str, arguments)],
             cwd=folder,
             stdout=said,
             stderr=subprocess.STDOUT,
