@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 
 from sjft_tools.experiment import step_log
-from sjft_tools.experiment.step import Step, StepFailed, Steps
+from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.step_log import StepLog
+from sjft_tools.experiment.steps import StepFailed, Steps
 from test_experiment_steps import run_all
 
 RUN = """
 import os, sys
-from sjft_tools.experiment.step import Step, Steps
+from sjft_tools.experiment.step import Step
+from sjft_tools.experiment.steps import Steps
 step = Step("1", ["sh", "-c", sys.argv[1]], [], ["out"])
 Steps(".", os.open(".", os.O_RDONLY)).run(step)
 """

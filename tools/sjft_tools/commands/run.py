@@ -16,8 +16,8 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import REPORT, run_experiment
 from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.experiment.step import Steps
 from sjft_tools.experiment.step_process import say
+from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.validation import validate
 
 

@@ -17,7 +17,8 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_lock import LOCK, run_lock
 from sjft_tools.experiment.runner import REPORT, SUMMARY
 from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.experiment.step import Step, Steps
+from sjft_tools.experiment.step import Step
+from sjft_tools.experiment.steps import Steps
 
 MARK = "made_by_sjft_demo"
 

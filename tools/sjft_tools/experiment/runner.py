@@ -16,7 +16,8 @@ from sjft_tools.experiment.report import report_page
 from sjft_tools.experiment.run_folder import FORMAT, claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
 from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.experiment.step import FOLDER, Steps, marker_file
+from sjft_tools.experiment.step import FOLDER, marker_file
+from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.watch import Watch
 
 REPORT = "report.html"
