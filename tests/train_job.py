@@ -33,6 +33,8 @@ SOLVER = {
     "random_seed": 1,
     "solver_mode": "CPU",
 }
+#: Changes that make it long enough to be killed on its way.
+LONG = {"max_iter": 600, "display": 10, "test_interval": 100, "snapshot": 20, "stepsize": 170}
 _TRAIN_ONLY = "include { phase: TRAIN }"
 
 
