@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 import imagenet_sized
 import numpy as np
 
+from processes import kib
 from sjft_tools.command import progress
 
 FOLDER = Path("build/benchmarks/imagenet_sized")
@@ -84,10 +85,8 @@ def evict() -> None:
 
 def own_memory(pid: int) -> int:
     """Return the MiB of process `pid` that no file backs."""
-    kinds = dict(
-        line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line
-    )
-    return sum(int(kinds[kind].split()[0]) for kind in ("RssAnon", "RssShmem")) >> 10
+    kinds = kib(pid)
+    return (kinds["RssAnon"] + kinds["RssShmem"]) >> 10
 
 
 def measure(case: Case, workers: int) -> dict[str, float]:

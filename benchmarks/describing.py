@@ -14,9 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import random
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -24,16 +22,14 @@ import describing_ways as ways
 import numpy as np
 import photographs
 from medians import Median, median_of
+from turns import Rates, measure
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.banks.alexnet_weights import SHAPES
-from sjft_tools.command import progress
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter
 from sjft_tools.overlap import cores
 
 RECORDS = 96
-#: way -> images per second, one value per round
-Rates = dict[str, list[float]]
 
 
 def few_records(folder: Path, images: Path | None) -> ImageLmdb:
@@ -54,21 +50,6 @@ def random_weights(folder: Path) -> str:
     path = folder / "weights.npz"
     np.savez(path, **{name: rng.normal(0, 0.02, shape) for name, shape in SHAPES.items()})
     return str(path)
-
-
-def measure(found: dict[str, ways.Way], rounds: int, seconds: float, what: str) -> Rates:
-    """Run every way once in each round, for so many seconds; return the rates."""
-    rates: Rates = {name: [] for name in found}
-    order = random.Random(1)
-    for way in found.values():
-        way()  # compiles, allocates
-    for _ in progress(range(rounds), what, unit="round"):
-        for name in order.sample(list(found), len(found)):
-            images, begin = 0, time.perf_counter()
-            while time.perf_counter() - begin < seconds:
-                images += found[name]()
-            rates[name].append(images / (time.perf_counter() - begin))
-    return rates
 
 
 def ratios(bank: str, rates: Rates) -> dict[str, Median]:

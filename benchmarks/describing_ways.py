@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.signal import fftconvolve
 from skimage.filters import gabor, gabor_kernel
+from turns import Way
 
 from sjft.image_lmdb import ImageLmdb
 from sjft.images import decode_datum
@@ -26,9 +27,6 @@ from sjft_tools.commands.fit_bins import fit
 from sjft_tools.describe import Describer
 from sjft_tools.histogram import Histogrammer, compiled
 from sjft_tools.overlap import cores, in_order
-
-#: One turn of a way: it handles some images and returns how many.
-Way = Callable[[], int]
 
 READ, DECODE, WARP = "read", "decode only", "decode and warp"
 HISTOGRAMS, NUMPY_COUNTS = "histograms", "histograms without numba"

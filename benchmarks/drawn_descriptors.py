@@ -10,7 +10,7 @@ LAYERS = (Layer("conv1", 96, 54 * 54, 0.5 / 96), Layer("conv2", 256, 26 * 26, 0.
 BINS = 100
 
 # Traits that images share in all channels, contrast above all, and what a channel has of its own.
-_TRAITS, _CONTRAST, _OWN = 6, 0.45, 0.25
+TRAITS, CONTRAST, OWN = 6, 0.45, 0.25
 
 
 def draw(targets: int, sources: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,14 +21,14 @@ def draw(targets: int, sources: int, seed: int) -> tuple[np.ndarray, np.ndarray]
     """
     rng = np.random.default_rng(seed)
     number = targets + sources
-    traits = rng.normal(size=(number, _TRAITS))
+    traits = rng.normal(size=(number, TRAITS))
     made = np.empty((number, sum(layer.channels for layer in LAYERS) * BINS), np.uint16)
     start = 0
     for layer in LAYERS:
         for _ in range(layer.channels):
-            weights = rng.normal(size=_TRAITS) * 0.1
-            weights[0] = _CONTRAST
-            spread = np.exp(traits @ weights + _OWN * rng.normal(size=number))
+            weights = rng.normal(size=TRAITS) * 0.1
+            weights[0] = CONTRAST
+            spread = np.exp(traits @ weights + OWN * rng.normal(size=number))
             middle = 0.15 * spread * rng.normal(size=number)
             some = rng.normal(middle[:targets], spread[:targets], (200, targets))
             edges = np.quantile(some, np.arange(1, BINS) / BINS)

@@ -1,6 +1,6 @@
 """How surely `sjft leaks` finds disguised copies of photographs, and what else it takes for one.
 
-    python3 benchmarks/leaks.py FLOWERS TINY_IMAGENET
+    python benchmarks/leaks.py FLOWERS TINY_IMAGENET
 
 Two folders of images with a labels.csv each (columns path, split, ...), as docs/flowers17.md lists
 them. Measured are, at several thresholds:

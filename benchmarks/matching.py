@@ -16,19 +16,18 @@ import argparse
 import json
 import os
 import platform
-import random
 import time
 from pathlib import Path
 
 import numpy as np
 from drawn_descriptors import BINS, LAYERS, draw
-from matching_ways import PIXELS, Way, direct_float64, others
+from matching_ways import PIXELS, direct_float64, others
 from medians import Median, median_of
+from turns import measure
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.banks import make_bank
 from sjft_tools.bins import load_bins
-from sjft_tools.command import progress
 from sjft_tools.describe import Describer
 from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
@@ -85,20 +84,6 @@ def agrees(found: Candidates, far: np.ndarray, targets: np.ndarray, block: np.nd
     return True
 
 
-def measure(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Return each way's pairs per second, once for each round, in a random order each time."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    order = random.Random(1)
-    for way in ways.values():
-        way()
-    for _ in progress(range(rounds), "pairs per second", unit="round"):
-        for name in order.sample(list(ways), len(ways)):
-            begin = time.perf_counter()
-            pairs = ways[name]()
-            rates[name].append(pairs / (time.perf_counter() - begin))
-    return rates
-
-
 def best(medians: dict[str, Median], start: str) -> float:
     """Return the highest median among the ways whose names begin with `start`, nan without one."""
     return max((m.median for n, m in medians.items() if n.startswith(start)), default=float("nan"))
@@ -134,7 +119,7 @@ def main() -> None:
         ways[OURS + name] = lambda matcher=matcher: (
             matcher.match(positions, block) and len(targets) * len(block)
         )
-    rates = measure(ways, args.rounds)
+    rates = measure(ways, args.rounds, 0, "pairs per second")
     for name, seconds in limit_seconds.items():
         extra = seconds / (SOURCES * len(targets))
         rates[name] = [1 / (1 / rate + extra) for rate in rates[name]]

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Callable
 
 import numpy as np
 from drawn_descriptors import BINS, LAYERS
+from turns import Way
 
 from sjft_tools.distance import EPS
 
 DIMENSIONS = [BINS * layer.channels for layer in LAYERS]
 WEIGHTS = np.repeat([layer.weight / 2 for layer in LAYERS], DIMENSIONS)
 PIXELS = np.repeat([layer.pixels for layer in LAYERS], DIMENSIONS)
-
-#: Does some pairs, and says how many.
-Way = Callable[[], int]
 
 
 def direct_float64(p: np.ndarray, q: np.ndarray) -> np.ndarray:

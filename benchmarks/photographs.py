@@ -59,21 +59,27 @@ def build(folder: Path, images: Path | None) -> None:
                 _jpeg(_image(images, i, seed, form))
                 for i in progress(range(form.images), f"making {name} images")
             ]
-            with ImageLmdbWriter(path) as writer:
-                for i, content in zip(range(form.records), itertools.cycle(encoded)):
-                    label = i % form.classes
-                    writer.add(encoded_datum(content, label, form.height, form.width), label)
-    if not Path(lmdb_path(folder, "neighbours")).exists():
-        target, source = (ImageLmdb(lmdb_path(folder, name)) for name in ("target", "source"))
-        rng = np.random.default_rng(1)
-        write_neighbours(
-            lmdb_path(folder, "neighbours"),
-            target,
-            source,
-            np.stack([rng.choice(source.count, K, replace=False) for _ in range(target.count)]),
-            np.tile(np.linspace(1, 2, K, dtype=np.float32), (target.count, 1)),
-            {"bank": "none"},
-        )
+            write_records(path, encoded, form)
+    paths = [lmdb_path(folder, name) for name in ("target", "source", "neighbours")]
+    if not Path(paths[2]).exists():
+        write_random_neighbours(*paths, K)
+
+
+def write_records(path: str, encoded: list[bytes], form: Set) -> None:
+    """Write an LMDB of JPEGs, over and over, with the classes in turn."""
+    with ImageLmdbWriter(path) as writer:
+        for i, content in zip(range(form.records), itertools.cycle(encoded)):
+            label = i % form.classes
+            writer.add(encoded_datum(content, label, form.height, form.width), label)
+
+
+def write_random_neighbours(target: str, source: str, neighbours: str, k: int) -> None:
+    """Write an LMDB of `k` neighbours of each target image, drawn at random."""
+    targets, sources = ImageLmdb(target), ImageLmdb(source)
+    rng = np.random.default_rng(1)
+    indices = [rng.choice(sources.count, k, replace=False) for _ in range(targets.count)]
+    distances = np.tile(np.linspace(1, 2, k, dtype=np.float32), (targets.count, 1))
+    write_neighbours(neighbours, targets, sources, np.stack(indices), distances, {"bank": "none"})
 
 
 def kilobytes(folder: Path, name: str) -> float:

@@ -35,6 +35,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from processes import kib
 from sjft_tools.command import progress
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.overlap import cores
@@ -81,14 +82,9 @@ def run(folder: Path, *arguments: str) -> tuple[float, float, float]:
             stderr=stream,
         )
     peak = 0
-    status = Path(f"/proc/{process.pid}/status")
     while process.poll() is None:
-        try:
-            lines = status.read_text().splitlines()
-        except OSError:
-            break
-        found = [line for line in lines if line.startswith("RssAnon:")]
-        peak = max(peak, int(found[0].split()[1]) << 10) if found else peak
+        # one that ends just now has no memory left
+        peak = max(peak, kib(process.pid).get("RssAnon", 0) << 10)
         time.sleep(_POLL_S)
     if process.wait():
         raise SystemExit(f"a run failed:\n{log.read_text(errors='replace')}")

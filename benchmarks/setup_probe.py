@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from processes import descendants
-
+from processes import descendants, kib
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import net_text
 from sjft_tools.pycaffe import import_caffe
@@ -41,20 +40,12 @@ STAGES = {
 
 def memory(pid: int) -> dict[str, int]:
     """Return MiB by kind, from the kernel's own sums."""
-    kinds = {}
-    for file in ("status", "smaps_rollup"):
-        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
-            words = line.split()
-            if words[-1] == "kB":
-                kinds[words[0].rstrip(":")] = int(words[1]) >> 10
+    kinds = {**kib(pid), **kib(pid, "smaps_rollup")}
     return {
-        "peak": kinds["VmHWM"],
-        "rss": kinds["VmRSS"],
-        "anonymous": kinds["RssAnon"],
-        "file": kinds["RssFile"],
-        "shared": kinds["RssShmem"],
-        "pss": kinds["Pss"],
-        "private": kinds["Private_Clean"] + kinds["Private_Dirty"],
+        "peak": kinds["VmHWM"] >> 10,
+        "rss": kinds["VmRSS"] >> 10,
+        "pss": kinds["Pss"] >> 10,
+        "private": (kinds["Private_Clean"] + kinds["Private_Dirty"]) >> 10,
     }
 
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import photographs
 
+from processes import kib
 from sjft_tools.command import Parser, integer_at_least, print_options
 from sjft_tools.pycaffe import import_caffe
 
@@ -63,10 +64,9 @@ class Sample(NamedTuple):
     parent_files: int
 
 
-def kib(pid: int, name: str, file: str = "smaps_rollup") -> int:
-    """A line of a file of /proc/PID that is in kB."""
-    lines = Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+def private(pid: int) -> int:
+    """Return the KiB that process `pid` has written and shares with no other."""
+    return kib(pid, "smaps_rollup")["Private_Dirty"]
 
 
 def look(start: float, batches: int, workers: list[int]) -> Sample:
@@ -74,9 +74,9 @@ def look(start: float, batches: int, workers: list[int]) -> Sample:
     return Sample(
         seconds=round(time.monotonic() - start, 1),
         batches=batches,
-        parent=kib(os.getpid(), "Private_Dirty"),
-        workers=sum(kib(pid, "Private_Dirty") for pid in workers),
-        shared=kib(os.getpid(), "RssShmem", "status"),
+        parent=private(os.getpid()),
+        workers=sum(map(private, workers)),
+        shared=kib(os.getpid())["RssShmem"],
         parent_files=len(os.listdir("/proc/self/fd")),
     )
 
@@ -103,7 +103,7 @@ def run(minutes: float, workers: int, every_s: float) -> list[Sample]:
     }
     with tempfile.TemporaryDirectory() as temporary:
         net, solver_file = Path(temporary, "net.prototxt"), Path(temporary, "solver.prototxt")
-        sizes = {name: photographs.SETS[f"{name}"].classes for name in ("target", "source")}
+        sizes = {name: photographs.SETS[name].classes for name in ("target", "source")}
         text = NET.format(
             param_str=json.dumps(keys),
             target_classes=sizes["target"],

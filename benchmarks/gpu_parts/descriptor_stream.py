@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from drawn_descriptors import BINS, CONTRAST, OWN, TRAITS
 
 from sjft_tools.banks.bank import Layer
 
-BINS = 100
-_TRAITS, _CONTRAST, _OWN = 6, 0.45, 0.25
 #: Responses drawn at a time.
 _MOST = 1 << 26
 #: The two of the pool are so near in the order of contrast.
@@ -30,7 +29,7 @@ class DescriptorStream:
         self.block_size = block
         self._device = torch.device(device)
         generator = torch.Generator(self._device).manual_seed(1)
-        traits = torch.randn((targets + pool, _TRAITS), generator=generator, device=self._device)
+        traits = torch.randn((targets + pool, TRAITS), generator=generator, device=self._device)
         order = torch.argsort(traits[targets:, 0])  # by contrast
         drawn = self._draw(traits, targets, generator)
         self.targets = _as_counts(drawn[:targets])
@@ -64,10 +63,10 @@ class DescriptorStream:
         made = []
         for layer in self.layers:
             for _ in range(layer.channels):
-                weights = 0.1 * torch.randn(_TRAITS, generator=generator, device=device)
-                weights[0] = _CONTRAST
+                weights = 0.1 * torch.randn(TRAITS, generator=generator, device=device)
+                weights[0] = CONTRAST
                 own = torch.randn((2, number), generator=generator, device=device)
-                spread = torch.exp(traits @ weights + _OWN * own[0])
+                spread = torch.exp(traits @ weights + OWN * own[0])
                 middle = 0.15 * spread * own[1]
                 some = torch.randn((targets, 200), generator=generator, device=device)
                 some = (middle[:targets, None] + spread[:targets, None] * some).flatten()

@@ -3,8 +3,7 @@
     python train_probe.py '{"net": ..., "batch": ..., "data": "dummy" or JointDataLayer's keys}'
 
 Prints JSON: "seconds" of each iteration, "waited" for data in each, "begin_seconds" until the net
-is there, "reshape_seconds", what its layers take to check their shapes, "free_mib", the GPU's
-memory at the start, "mib", what training took of it,
+is there, "free_mib", the GPU's memory at the start, "mib", what training took of it,
 "reckoned_mib", the same by memory.py, which stands for it on the CPU.
 """
 
@@ -58,24 +57,13 @@ def main() -> None:
         begin = time.perf_counter()
         solver.step(1)  # what the GPU still has to do when this ends, the next one waits for
         seconds.append(time.perf_counter() - begin)
-    reshaped = reshape_seconds(solver.net)
     reckoned = sum(needed_bytes(solver.net).values()) / 2**20
     found: dict[str, Any] = {"seconds": seconds, "waited": waited, "reckoned_mib": reckoned}
-    found.update(begin_seconds=begin_seconds, reshape_seconds=reshaped, free_mib=free)
+    found.update(begin_seconds=begin_seconds, free_mib=free)
     found["mib"] = reckoned if gpu is None else free - free_mib(gpu)
     print(json.dumps(found), flush=True)
     if not dummy:
         solver.net.layers[0].close()
-
-
-def reshape_seconds(net: Any) -> float:
-    """Return the least time of having all layers check their shapes, as every iteration does."""
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        net.reshape()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def watch_stream(waited: list[float]) -> None:
