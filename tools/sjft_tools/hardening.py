@@ -27,7 +27,10 @@ def entropies(probabilities: np.ndarray) -> np.ndarray:
 def choose_delta(
     found: np.ndarray, classes: int, delta: float | None, quantile: float | None
 ) -> float:
-    """Return delta in nats: as given, as a quantile of the entropies `found`, or the default."""
+    """Return delta in nats: as given, as a quantile of the entropies `found`, or the default.
+
+    `found`: float64 (N,), in nats; `quantile`: from 0 to 1.
+    """
     if delta is not None:
         return delta
     if quantile is not None:
@@ -58,14 +61,17 @@ def grown(
 ) -> np.ndarray:
     """Return the reach of the next round, int64 (N,).
 
-    Of a wrong image it grows by `sigma0`, of an uncertain one by `sigma1`, up to `most`; what is
-    beyond `most` already stays.
+    `reach`: int (N,). Of a wrong image it grows by `sigma0`, of an uncertain one by `sigma1`, up to
+    `most`; what is beyond `most` already stays.
     """
     step = np.where(judgement.wrong, sigma0, np.where(judgement.uncertain, sigma1, 0))
     return np.maximum(np.minimum(reach + step, most), reach).astype(np.int64)
 
 
 def transitions(before: np.ndarray, after: np.ndarray) -> list[tuple[int, int, int]]:
-    """Return (reach before, reach after, images) for all that occur, ascending."""
+    """Return (reach before, reach after, images) for all that occur, ascending.
+
+    `before`, `after`: int (N,).
+    """
     pairs, counts = np.unique(np.stack([before, after]), axis=1, return_counts=True)
     return [(int(a), int(b), int(n)) for (a, b), n in zip(pairs.T, counts)]

@@ -18,7 +18,7 @@ from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.backbones import BACKBONES
 from sjft_tools.nets.files import output_folder, state, write
 from sjft_tools.nets.joint import DataPaths
-from sjft_tools.nets.options import add_data_options, even_size
+from sjft_tools.nets.options import add_data_options, data_paths, even_size
 from sjft_tools.nets.published import FOLDER, published_files
 from sjft_tools.nets.target_set import TASK, TargetSet, own_files
 
@@ -78,8 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
 def wanted_files(args: argparse.Namespace) -> dict[str, str]:
     """The files that the options ask for: name below --out-dir -> text."""
-    options = {name: getattr(args, name) for name in TARGET_SET_OPTIONS}
-    own = [name for name, value in options.items() if value != TARGET_SET_OPTIONS[name]]
+    own = [name for name, value in TARGET_SET_OPTIONS.items() if getattr(args, name) != value]
     folder = str(Path(args.out_dir))
     if not own:
         return published_files(folder)
@@ -89,27 +88,26 @@ def wanted_files(args: argparse.Namespace) -> dict[str, str]:
             f"{option} is not the published nets' ({TARGET_SET_OPTIONS[own[0]]}), and {FOLDER} "
             "holds those: give --out-dir, a folder for nets of your own"
         )
-    return own_files(own_target_set(options, folder))
+    return own_files(own_target_set(args, folder))
 
 
-def own_target_set(options: dict[str, Any], folder: str) -> TargetSet:
-    """The published target set with a user's `options`; snapshots go beside the nets."""
-    paths = DataPaths(*(options[key] for key in ("target", "target_test", "source", "neighbours")))
+def own_target_set(args: argparse.Namespace, folder: str) -> TargetSet:
+    """The target set that the options describe; snapshots go beside the nets."""
     task = replace(
         TASK,
-        target_classes=options["target_classes"],
-        source_classes=options["source_classes"],
-        batch_size=options["batch_size"],
-        k0=options["k0"],
-        paths=paths,
+        target_classes=args.target_classes,
+        source_classes=args.source_classes,
+        batch_size=args.batch_size,
+        k0=args.k0,
+        paths=data_paths(args),
     )
     return TargetSet(
         task,
-        options["test_images"],
+        args.test_images,
         folder,
         snapshot_folder=folder,
-        net=options["net"],
-        frozen=options["frozen_statistics"],
+        net=args.net,
+        frozen=args.frozen_statistics,
     )
 
 

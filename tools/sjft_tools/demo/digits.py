@@ -41,8 +41,8 @@ def load_images() -> tuple[np.ndarray, np.ndarray]:
 def split(labels: np.ndarray, per_class: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose `per_class` images of each class for training, the rest for testing.
 
-    Returns the positions of both, sorted. Raises InputError when a class would have no image
-    left to test on.
+    `labels`: int (N,). Returns the positions of both, int64, ascending. Raises InputError when a
+    class would have no image left to test on.
     """
     smallest = int(np.bincount(labels).min())
     if not 1 <= per_class < smallest:

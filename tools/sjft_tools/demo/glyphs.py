@@ -60,7 +60,10 @@ def outline(character: str, font: int) -> np.ndarray:
 
 
 def stroke_width(ink: np.ndarray) -> float:
-    """Return an outline's stroke width in pixels: four times the mean depth, as in a long band."""
+    """Return an outline's stroke width in pixels: four times the mean depth, as in a long band.
+
+    `ink`: of outline().
+    """
     framed = cv2.copyMakeBorder((ink > 127).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, 5)
     return 4 * float(depth[depth > 0].mean())

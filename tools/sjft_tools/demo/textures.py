@@ -40,7 +40,7 @@ class Canvas:
         )
 
     def turned(self, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the coordinates turned by an angle drawn from low..high degrees."""
+        """Return x and y turned by an angle drawn from low..high degrees, N x 32 x 32 each."""
         angle = np.deg2rad(self.pick(low, high))
         return (
             np.cos(angle) * self.x + np.sin(angle) * self.y,

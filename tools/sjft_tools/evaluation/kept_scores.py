@@ -10,7 +10,7 @@ from sjft_tools.work_folder import Kept
 
 
 class KeptScores:
-    """Scores by chunk, kept as ``000017.npy``."""
+    """Scores by chunk, float32 images x classes, kept as ``000017.npy``."""
 
     def __init__(self, kept: Kept) -> None:
         self._kept = kept

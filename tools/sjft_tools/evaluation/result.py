@@ -81,8 +81,8 @@ class Result:
     def write_per_class(self, path: str, confusion: np.ndarray) -> None:
         """Write a CSV with a row for every class with images.
 
-        `confusion`: of confusion_matrix. `taken_for` is the class for which its images are mistaken
-        most often, empty if none is.
+        `confusion`: int64 C x C, of confusion_matrix. `taken_for` is the class for which its images
+        are mistaken most often, empty if none is.
         """
         ranks = label_ranks(self.scores.scores, self.scores.labels)
         classes = len(self.accuracy.images)

@@ -60,7 +60,7 @@ def integers(array: np.ndarray, name: str, low: int, high: int) -> np.ndarray:
 
 
 def numbers(array: np.ndarray, name: str) -> np.ndarray:
-    """Return a flat cell array's numbers. Raises InputError if it holds anything else."""
+    """Return a flat cell array's numbers, (N,). Raises InputError if it holds anything else."""
     for value in array:
         if np.size(value) != 1 or np.asarray(value).dtype.kind not in "iuf":
             raise InputError(f"{name} holds {value!r}: expected numbers")

@@ -70,7 +70,6 @@ def _with_joint_data(layers: list[Message], where: Where, notes: list[str]) -> l
                 f"the layer '{layer['name']}' has {len(tops)} tops, expected data and labels"
             )
         data, label = tops
-        half = layer.get("image_data_param", {}).get("batch_size", 1) // 2
         readers = [
             other
             for other in layers
@@ -79,18 +78,8 @@ def _with_joint_data(layers: list[Message], where: Where, notes: list[str]) -> l
         splits = [other for other in readers if other.get("type") == "SplitData"]
         labels = [f"{label}_target", f"{label}_source"]
         if splits:
-            labels = list(splits[0].get("top", []))
-            if len(labels) != 2:
-                raise InputError(
-                    f"the layer '{splits[0]['name']}' splits the labels into {len(labels)}, "
-                    f"expected two: the target's and the source's"
-                )
-            number = fork_params(splits[0], "split_data_param")["split_num"]
-            if number != half:
-                raise InputError(
-                    f"the layer '{splits[0]['name']}' splits the labels after {number}, expected "
-                    f"half of the batch, {half}"
-                )
+            half = layer.get("image_data_param", {}).get("batch_size", 1) // 2
+            labels = _parted_labels(splits[0], half)
             dropped.append(splits[0])
             notes.append(
                 f"SplitData '{splits[0]['name']}' is gone: the data layer parts the labels"
@@ -112,6 +101,23 @@ def _with_joint_data(layers: list[Message], where: Where, notes: list[str]) -> l
             )
             notes.append(f"Concat '{label}' joins the labels again for those who read them whole")
     return result
+
+
+def _parted_labels(split: Message, half: int) -> list[str]:
+    """The blobs of the target's and the source's labels, which a SplitData parts at `half`."""
+    labels = list(split.get("top", []))
+    if len(labels) != 2:
+        raise InputError(
+            f"the layer '{split['name']}' splits the labels into {len(labels)}, expected two: the "
+            f"target's and the source's"
+        )
+    number = fork_params(split, "split_data_param")["split_num"]
+    if number != half:
+        raise InputError(
+            f"the layer '{split['name']}' splits the labels after {number}, expected half of the "
+            f"batch, {half}"
+        )
+    return labels
 
 
 def _without_residuals(layers: list[Message], notes: list[str]) -> list[Message]:
