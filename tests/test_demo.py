@@ -21,7 +21,7 @@ from sjft_tools.demo.runner import MARK, claim, empty
 from sjft_tools.demo.settings import EXPERIMENT, Settings, experiment_file
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.nets.demo import TASK, Demo
+from sjft_tools.nets.demo import DEMO, TASK
 
 # So short a training leaves digits that are wrong; levels can grow to 5, for two rounds of growth.
 SHORT = ["--iterations", "14", "--glyphs", "16", "--k", "1500"]
@@ -183,7 +183,7 @@ def test_default_settings_run_the_committed_experiment(monkeypatch: pytest.Monke
     monkeypatch.chdir(REPO)
     assert experiment_file(DEFAULT, 0) == EXPERIMENT
     plan = Plan(read_experiment(EXPERIMENT), "build/demo/run")
-    first, demo = plan.experiment.rounds[0], Demo()
+    first, demo = plan.experiment.rounds[0], DEMO
     assert (first["max_iter"], first["base_lr"]) == (demo.max_iter, demo.base_lr)
     assert first["stepsize"] == demo.max_iter * 2 // 3
     assert plan.experiment.net["k0"] == TASK.k0

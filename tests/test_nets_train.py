@@ -17,7 +17,7 @@ from conftest import draw_image, write_image_lmdb
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
 from sjft_tools.nets.backbones import BACKBONES
-from sjft_tools.nets.demo import TASK, Demo, demo_files
+from sjft_tools.nets.demo import DEMO, TASK, demo_files
 from sjft_tools.nets.joint import DataPaths
 from sjft_tools.nets.target_set import TASK as PHOTO_TASK
 from sjft_tools.nets.target_set import TargetSet, target_set_files
@@ -42,7 +42,9 @@ def demo_folder(tmp_path_factory) -> Path:
     info = {"bank": "gabor", "bins": 100}
     write_neighbours(str(folder / paths.neighbours), target, source, indices, distances, info)
     task = replace(TASK, source_classes=8, k0=20, test_batch_size=10, paths=paths)
-    choices = Demo(task, test_images=30, max_iter=20, folder="nets", snapshot_folder="nets")
+    choices = replace(
+        DEMO, task=task, test_images=30, max_iter=20, folder="nets", snapshot_folder="nets"
+    )
     for name, text in demo_files(choices).items():
         (folder / "nets" / name).write_text(text)
     return folder

@@ -14,7 +14,7 @@ from pathlib import Path
 from sjft_tools.command import integer_at_least
 from sjft_tools.demo.runner import run_demo
 from sjft_tools.demo.settings import Settings
-from sjft_tools.nets.demo import Demo
+from sjft_tools.nets.demo import DEMO
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iterations",
         type=some,
-        default=Demo().max_iter,
+        default=DEMO.max_iter,
         help="of the first round and of training on the target alone; later rounds in proportion",
     )
     parser.add_argument("--per-class", type=some, default=3, help="training digits of each class")

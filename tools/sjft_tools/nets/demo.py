@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sjft_tools.nets.comparison import Comparison, comparison_files
 from sjft_tools.nets.joint import DataPaths, Task
 from sjft_tools.nets.preact_resnet import PreactResNet, Stem, trunk
@@ -38,24 +36,21 @@ TASK = Task(
     ),
 )
 
-
-@dataclass(frozen=True)
-class Demo(Comparison):
-    """The demo's choices."""
-
-    task: Task = TASK
-    name: str = "sjft_demo"
-    title: str = "The demo"
-    test_images: int = 1767
-    max_iter: int = 2000
-    base_lr: float = 0.05
-    weight_decay: float = 0.001
-    origin: str = "Long enough to converge on 32 x 32 images, short enough for a demo."
-    folder: str = "prototxt/demo"
-    snapshot_folder: str = "build/demo"
-    seed: int = 1
+DEMO = Comparison(
+    task=TASK,
+    name="sjft_demo",
+    title="The demo",
+    test_images=1767,
+    max_iter=2000,
+    base_lr=0.05,
+    weight_decay=0.001,
+    origin="Long enough to converge on 32 x 32 images, short enough for a demo.",
+    folder="prototxt/demo",
+    snapshot_folder="build/demo",
+    seed=1,
+)
 
 
-def demo_files(demo: Demo) -> dict[str, str]:
+def demo_files(demo: Comparison) -> dict[str, str]:
     """The demo's files: name below its folder -> text."""
     return comparison_files(demo, trunk(NET))

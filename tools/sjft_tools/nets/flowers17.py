@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sjft_tools.nets import squeezenet
 from sjft_tools.nets.comparison import Comparison, comparison_files
 from sjft_tools.nets.joint import DataPaths, Task
@@ -27,24 +25,21 @@ TASK = Task(
     ),
 )
 
-
-@dataclass(frozen=True)
-class Flowers17(Comparison):
-    """The experiment's choices."""
-
-    task: Task = TASK
-    name: str = "sjft_flowers17"
-    title: str = "Oxford flowers 17"
-    test_images: int = 272
-    max_iter: int = 300
-    base_lr: float = 0.001
-    weight_decay: float = 0.0002
-    origin: str = "A few hundred iterations from published ImageNet weights."
-    folder: str = "prototxt/flowers17"
-    snapshot_folder: str = "data/flowers17"
-    seed: int = 1
+FLOWERS17 = Comparison(
+    task=TASK,
+    name="sjft_flowers17",
+    title="Oxford flowers 17",
+    test_images=272,
+    max_iter=300,
+    base_lr=0.001,
+    weight_decay=0.0002,
+    origin="A few hundred iterations from published ImageNet weights.",
+    folder="prototxt/flowers17",
+    snapshot_folder="data/flowers17",
+    seed=1,
+)
 
 
-def flowers17_files(flowers17: Flowers17) -> dict[str, str]:
+def flowers17_files(flowers17: Comparison) -> dict[str, str]:
     """The experiment's files: name below its folder -> text."""
     return comparison_files(flowers17, squeezenet.trunk())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sjft_tools.nets.backbones import BACKBONES, DEFAULT
-from sjft_tools.nets.demo import Demo, demo_files
+from sjft_tools.nets.demo import DEMO, demo_files
 from sjft_tools.nets.experiments import experiments_files
-from sjft_tools.nets.flowers17 import Flowers17, flowers17_files
+from sjft_tools.nets.flowers17 import FLOWERS17, flowers17_files
 from sjft_tools.nets.target_set import TargetSet, own_files
 
 FOLDER = "prototxt"
@@ -22,8 +24,8 @@ def published_files(folder: str = FOLDER) -> dict[str, str]:
             for net in BACKBONES
             if net != DEFAULT
         },
-        "demo": demo_files(Demo(folder=f"{folder}/demo")),
-        "flowers17": flowers17_files(Flowers17(folder=f"{folder}/flowers17")),
+        "demo": demo_files(replace(DEMO, folder=f"{folder}/demo")),
+        "flowers17": flowers17_files(replace(FLOWERS17, folder=f"{folder}/flowers17")),
     }
     return {
         **own_files(TargetSet(folder=folder)),
