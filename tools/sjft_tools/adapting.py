@@ -14,7 +14,6 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_files_in
 from sjft_tools.checks.prototxt import read_message
-from sjft_tools.checks.report import CheckFailed
 from sjft_tools.net_files import sjft_layer
 from sjft_tools.pycaffe import caffe_messages
 
@@ -78,7 +77,7 @@ def changed(solver_path: str, changes: Mapping[str, Any]) -> tuple[Any, Any]:
     Reads no data. Raises InputError as adapt does.
     """
     solver = _read_solver(solver_path)
-    net = _read(solver.net, caffe_messages().NetParameter())
+    net = read_message(solver.net, caffe_messages().NetParameter())
     taken = _change_layers(net, solver.net, changes)
     taken |= _change_schedule(solver, solver_path, changes) | {"snapshot_name"}
     for option in changes:
@@ -96,17 +95,10 @@ def net_of(solver_path: str) -> str:
 
 
 def _read_solver(path: str) -> Any:
-    solver = _read(path, caffe_messages().SolverParameter())
+    solver = read_message(path, caffe_messages().SolverParameter())
     if not solver.HasField("net"):
         raise InputError(f"{path} names no 'net': expected a solver with one net file")
     return solver
-
-
-def _read(path: str, message: Any) -> Any:
-    try:
-        return read_message(path, message)
-    except CheckFailed as error:
-        raise InputError(error.problem) from None
 
 
 def _kind(layer: Any) -> dict[str, str]:

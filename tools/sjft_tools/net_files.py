@@ -15,7 +15,6 @@ from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import Shape
 from sjft_tools.checks.prototxt import included_layers, read_message
-from sjft_tools.checks.report import CheckFailed
 from sjft_tools.nets.text import Message, Word
 from sjft_tools.pycaffe import caffe_messages, import_caffe
 
@@ -37,11 +36,7 @@ def read_net(path: str, message: Any = None) -> Any:
     Raises InputError, with the line, for anything that is not one, and for nets of Caffe's old
     formats, whose layers are in `layers`.
     """
-    message = caffe_messages().NetParameter() if message is None else message
-    try:
-        net = read_message(path, message)
-    except CheckFailed as error:
-        raise InputError(f"{error.problem.rstrip('.')}: {error.remedy}") from None
+    net = read_message(path, caffe_messages().NetParameter() if message is None else message)
     if net.layers:
         raise InputError(
             f"{path} is in Caffe's old format ('layers' instead of 'layer'): run "

@@ -9,11 +9,11 @@ from sjft.errors import InputError
 Result = TypeVar("Result")
 
 
-class CheckFailed(Exception):
+class CheckFailed(InputError):
     """A check that failed: what is wrong, and the remedy, each one sentence."""
 
     def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(problem)
+        super().__init__(f"{problem.rstrip('.')}: {remedy}")
         self.problem = problem
         self.remedy = remedy
 

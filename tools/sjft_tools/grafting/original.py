@@ -15,7 +15,6 @@ from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import Shape
 from sjft_tools.checks.prototxt import read_text
-from sjft_tools.checks.report import CheckFailed
 from sjft_tools.net_files import as_fields, input_shapes, layers_of, read_net, sjft_layer
 from sjft_tools.nets.text import Message
 from sjft_tools.pycaffe import caffe_messages
@@ -97,7 +96,7 @@ def _is_old(path: str) -> bool:
     """Whether `path` is a net whose layers stand in `layers`."""
     try:
         net = text_format.Parse(read_text(path), caffe_messages().NetParameter())
-    except (CheckFailed, text_format.ParseError):
+    except (InputError, text_format.ParseError):
         return False  # read_net says why
     return len(net.layers) > 0
 
