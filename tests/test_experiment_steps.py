@@ -183,19 +183,19 @@ def test_what_a_step_has_read_may_be_gone(tmp_path: Path) -> None:
     assert out.read_text() == "ab"  # nothing is cleared away that cannot be made
 
 
-def test_why_a_step_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_a_step_begins_anew(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     a, out = tmp_path / "a", tmp_path / "out"
     a.write_text("a")
     run_all(tmp_path, copy("1", out, a))
-    assert "begins anew" not in capsys.readouterr().out
+    assert "begins anew" not in capfd.readouterr().out
     a.write_text("other")
     run_all(tmp_path, copy("1", out, a))
-    assert f"begins anew, since {a} has changed: sh -c" in capsys.readouterr().out
+    assert f"begins anew, since {a} has changed: sh -c" in capfd.readouterr().out
     out.unlink()
     run_all(tmp_path, copy("1", out, a))
-    assert f"begins anew, since {out} is not what it has made: sh" in capsys.readouterr().out
+    assert f"begins anew, since {out} is not what it has made: sh" in capfd.readouterr().out
     run_all(tmp_path, Step("1", ["cp", str(a), str(out)], [str(a)], [str(out)]))
-    assert "begins anew, since its command was 'sh -c" in capsys.readouterr().out
+    assert "begins anew, since its command was 'sh -c" in capfd.readouterr().out
 
 
 def test_another_gpu_does_as_well_as_many_do_not(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from sjft_tools.experiment import step_log
+from sjft_tools.experiment import outlet, step_log
+from sjft_tools.experiment.outlet import Outlet
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.step_log import StepLog
 from sjft_tools.experiment.steps import StepFailed, Steps
@@ -19,14 +21,29 @@ from test_experiment_steps import run_all
 
 RUN = """
 import os, sys
+from sjft_tools.experiment import outlet
+outlet.PATIENCE_S = 2
+from sjft_tools.experiment.outlet import Outlet
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import Steps
 step = Step("1", ["sh", "-c", sys.argv[1]], [], ["out"])
 Steps(".", os.open(".", os.O_RDONLY)).run(step)
 """
+RUN_TO_THE_END = f"""
+from sjft_tools.experiment.outlet import let_go
+try:
+    {RUN.replace(chr(10), chr(10) + "    ")}
+finally:
+    let_go()
+"""
 PATIENCE_S = 300
 # prints a line again and again, until the file "go" is there
 TALK = "while [ ! -e go ]; do echo talk; sleep 0.02; done; echo last; touch out"
+
+
+# prints more than anybody's buffers hold
+MUCH = "i=0; while [ $i -lt 3000 ]; do echo $i ...................................................."
+MUCH += "; i=$((i + 1)); done; echo last; touch out"
 
 
 def start(folder: Path, script: str, stdout: int, stderr: int) -> subprocess.Popen[bytes]:
@@ -118,3 +135,66 @@ def test_a_run_outlives_its_terminal(tmp_path: Path, kind: str) -> None:
     assert process.wait(PATIENCE_S) == 0
     assert log.read_text().endswith("last\n# gave status 0\n")
     assert (tmp_path / "steps" / "1.done.json").exists()
+
+
+@pytest.mark.parametrize("kind", ("terminal", "pipe"))
+def test_a_run_does_not_wait_for_its_terminal(tmp_path: Path, kind: str) -> None:
+    """Stopped by Ctrl-S, or behind a connection that hangs: nobody reads."""
+    outer, inner = pty.openpty() if kind == "terminal" else os.pipe()
+    process = start(tmp_path, MUCH, inner, inner)
+    assert process.wait(PATIENCE_S) == 0
+    assert (tmp_path / "steps" / "1.done.json").exists()
+    logged = (tmp_path / "logs" / "1.log").read_text().splitlines()
+    assert [line.split()[0] for line in logged[1:-2]] == [str(i) for i in range(3000)]
+    assert logged[-2:] == ["last", "# gave status 0"]
+    assert os.read(outer, 100).startswith(b"$ sh -c 'i=0;")
+    os.close(inner)
+    os.close(outer)
+
+
+def test_a_failure_ends_a_run_that_nobody_reads(tmp_path: Path) -> None:
+    """Its last words are not waited for either."""
+    outer, inner = pty.openpty()
+    words = [sys.executable, "-c", RUN_TO_THE_END, MUCH + "; exit 3"]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=inner, stderr=inner)
+    assert process.wait(PATIENCE_S) == 1
+    assert (tmp_path / "logs" / "1.log").read_text().endswith("last\n# gave status 3\n")
+    os.close(inner)
+    os.close(outer)
+
+
+def test_what_was_dropped_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlet, "PATIENCE_S", 1)
+    outer, inner = os.pipe()
+    to, piece = Outlet(inner), b"x" * 10_000
+    for _ in range(40):
+        to.write(piece)
+    read = b""
+    while not to.settle():
+        read += os.read(outer, 1 << 16)
+    to.write(b"end")
+    assert to.settle()
+    shown, notice, end = (read + os.read(outer, 1 << 16)).split(b"\n")
+    assert end == b"end" and set(shown) == {ord("x")}
+    assert notice == f"[{40 * len(piece) - len(shown)} bytes were not shown]".encode()
+    os.close(outer)
+    os.close(inner)
+
+
+def test_an_outlet_that_is_slow_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes something now and then: the writer waits for that."""
+    monkeypatch.setattr(outlet, "PATIENCE_S", PATIENCE_S)
+    outer, inner = os.pipe()
+    lines = [f"{i} {'.' * 50}\n".encode() for i in range(8000)]
+    writer = threading.Thread(
+        target=lambda to: [to.write(line) for line in lines], args=[Outlet(inner)]
+    )
+    writer.start()
+    read = b""
+    while len(read) < len(b"".join(lines)):
+        read += os.read(outer, 5000)
+        time.sleep(0.005)
+    writer.join()
+    assert read == b"".join(lines)
+    os.close(outer)
+    os.close(inner)

@@ -12,11 +12,11 @@ import os
 import shlex
 import sys
 
+from sjft_tools.experiment.outlet import let_go, say
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import REPORT, run_experiment
 from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.experiment.step_process import say
 from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.validation import validate
 
@@ -56,8 +56,12 @@ def run(args: argparse.Namespace) -> None:
         for step in plan.all_steps():
             print(f"done  {step.line}" if steps.is_done(step) else step.line)
         return
-    outcome = run_experiment(plan, path, facts, again)
-    say(
-        f"\nrounds: {outcome.rounds}, the result is of round {outcome.best}: {outcome.reason}\n"
-        f"weights: {plan.weights(outcome.best)}\nreport: {plan.file(REPORT)}"
-    )
+    try:
+        outcome = run_experiment(plan, path, facts, again)
+        say(
+            f"\nrounds: {outcome.rounds}, the result is of round {outcome.best}: "
+            f"{outcome.reason}\nweights: {plan.weights(outcome.best)}\n"
+            f"report: {plan.file(REPORT)}"
+        )
+    finally:
+        let_go()

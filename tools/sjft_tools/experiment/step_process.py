@@ -10,7 +10,6 @@ import pty
 import selectors
 import signal
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -19,6 +18,7 @@ from typing import NamedTuple
 
 from sjft.parent_death import die_with_parent
 from sjft_tools.child_process import program
+from sjft_tools.experiment.outlet import outlet
 from sjft_tools.experiment.step_log import StepLog
 
 #: For a command to end after it was asked to: a training net's iteration and snapshot take a while.
@@ -29,15 +29,6 @@ _PIECE = 1 << 16
 _POLL_S = 0.2
 #: Signals that come together, as from batch systems that send several, are one request.
 _SETTLED_S = 2.0
-
-
-def say(text: str) -> None:
-    """Print a line, as long as somebody takes it: a run outlives its terminal."""
-    try:
-        print(text, flush=True)
-    except OSError:
-        # for good, and so that what is left in the buffer does not fail again at the exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run_logged(words: Sequence[str], log: StepLog, lock: int) -> int:
@@ -159,7 +150,7 @@ def _terminal(target: int) -> _Channel:
 
 
 class _Copier(threading.Thread):
-    """Copies what comes out of the channels to where it is for, and into the log."""
+    """Copies what comes out of the channels into the log, and to where it is for."""
 
     def __init__(self, channels: Sequence[_Channel], log: StepLog) -> None:
         super().__init__(daemon=True)
@@ -172,11 +163,10 @@ class _Copier(threading.Thread):
         if self.is_alive():
             self.join(_AFTERWARDS_S)
             self._leaves.set()
-            self.join(_AFTERWARDS_S)  # it may hang on a terminal that was stopped
+            self.join()
 
     def run(self) -> None:
         """Copy until all channels are closed."""
-        deaf: set[int] = set()
         with selectors.DefaultSelector() as selector:
             for channel in self._channels:
                 selector.register(channel.outer, selectors.EVENT_READ, channel.target)
@@ -186,9 +176,8 @@ class _Copier(threading.Thread):
                     if not piece:
                         selector.unregister(key.fd)
                         continue
-                    if key.data not in deaf and not _write(key.data, piece):
-                        deaf.add(key.data)
                     self._log.write(piece)
+                    outlet(key.data).write(piece)
 
 
 def _read(descriptor: int) -> bytes:
@@ -198,20 +187,6 @@ def _read(descriptor: int) -> bytes:
         if error.errno != errno.EIO:  # a terminal's end
             raise
         return b""
-
-
-def _write(descriptor: int, piece: bytes) -> bool:
-    """Write all of `piece`; return whether there is anybody left to write to."""
-    while piece:
-        try:
-            piece = piece[os.write(descriptor, piece) :]
-        except BlockingIOError:
-            with selectors.DefaultSelector() as selector:
-                selector.register(descriptor, selectors.EVENT_WRITE)
-                selector.select(_POLL_S)
-        except OSError:
-            return False
-    return True
 
 
 def status_words(status: int) -> str:

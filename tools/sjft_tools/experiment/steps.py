@@ -22,6 +22,7 @@ from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.experiment.earlier_results import EarlierResults, remove
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
+from sjft_tools.experiment.outlet import say
 from sjft_tools.experiment.step import (
     DONE,
     FOLDER,
@@ -33,7 +34,7 @@ from sjft_tools.experiment.step import (
     read_marker,
 )
 from sjft_tools.experiment.step_log import StepLog
-from sjft_tools.experiment.step_process import run_logged, say, status_words
+from sjft_tools.experiment.step_process import run_logged, status_words
 from sjft_tools.work_folder import default_work
 
 _BEGUN = "begun.json"
