@@ -140,7 +140,7 @@ def test_the_net_itself_is_not_written_over(data_folder):
 
 
 def test_a_mean_that_is_no_number(data_folder):
-    with pytest.raises(InputError, match=r"--mean is nan 1\.0 2\.0: expected three numbers"):
+    with pytest.raises(InputError, match=r"--mean is \[nan, 1\.0, 2\.0\], expected three finite"):
         graft("bad", NETS["squeezenet"], "--mean", "nan", 1, 2)
 
 

@@ -202,3 +202,13 @@ def test_what_cannot_be_carried_over(tmp_path, capsys, change, why):
 def test_mean_can_be_given(tmp_path):
     fork.upgrade(tmp_path, fork.joint_net(transform='mean_file: "m"'), "--mean", 104, 117, 122.5)
     assert fork.param_str(read_net(str(tmp_path / "net.prototxt")))["mean"] == [104, 117, 122.5]
+
+
+def test_a_mean_that_is_no_number(tmp_path, capsys):
+    (tmp_path / "original.prototxt").write_text(fork.joint_net())
+    paths = [str(tmp_path / name) for name in ("original.prototxt", "net.prototxt")]
+    with pytest.raises(SystemExit) as left:
+        main(["upgrade-prototxt", *paths, "--mean", "1", "2", "nan"])
+    assert left.value.code == 2
+    assert "--mean is [1.0, 2.0, nan], expected three finite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["original.prototxt"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Callable, TypeVar
 
 from tqdm import tqdm
+
+from sjft.errors import InputError
 
 Item = TypeVar("Item")
 
@@ -43,6 +46,26 @@ def integer_at_least(minimum: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def add_mean(
+    parser: argparse.ArgumentParser, default: list[float] | None = None, otherwise: str = ""
+) -> None:
+    """Add --mean, three numbers; `otherwise` says what holds without it, if there is no default."""
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs=3,
+        default=default,
+        metavar=("B", "G", "R"),
+        help="what is subtracted from the pixels" + (otherwise and f" (default: {otherwise})"),
+    )
+
+
+def check_mean(mean: Sequence[float] | None) -> None:
+    """Raise InputError if a number of --mean is not finite."""
+    if mean is not None and not all(map(math.isfinite, mean)):
+        raise InputError(f"--mean is {list(mean)}, expected three finite numbers")
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:

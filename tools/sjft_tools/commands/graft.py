@@ -9,7 +9,6 @@ target's head and with both.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from google.protobuf import text_format
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.caffemodel import times
-from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.command import add_force, add_mean, check_mean, integer_at_least
 from sjft_tools.grafting.heads import find_heads
 from sjft_tools.grafting.images import find_images
 from sjft_tools.grafting.nets import (
@@ -51,13 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source-classes", type=count, required=True, metavar="M", help=_CLASSES)
     parser.add_argument("--test-images", type=count, metavar="T", help=_TEST_IMAGES)
     parser.add_argument("--crop", type=count, metavar="S", help="side of images (default: NET's)")
-    parser.add_argument(
-        "--mean",
-        type=float,
-        nargs=3,
-        metavar=("B", "G", "R"),
-        help="what is subtracted from the pixels (default: NET's, else 104 117 123)",
-    )
+    add_mean(parser, otherwise="NET's, else 104 117 123")
     parser.add_argument(
         "--k0", type=count, default=TASK.k0, help="nearest neighbours in use at level 1"
     )
@@ -84,8 +77,7 @@ _TEST_IMAGES = "images of the target's test set (default: as many as --target-te
 def run(args: argparse.Namespace) -> None:
     """Write the grafted nets; nothing is written unless Caffe can build them."""
     folder = output_folder(args.out_dir, "--out-dir")
-    if args.mean is not None and not all(map(math.isfinite, args.mean)):
-        raise InputError(f"--mean is {' '.join(map(str, args.mean))}: expected three numbers")
+    check_mean(args.mean)
     net = read_original(args.net)
     heads = find_heads(net)
     images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop, args.mean)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, refuse_existing
-from sjft_tools.command import add_force
+from sjft_tools.command import add_force, add_mean, check_mean
 from sjft_tools.migration.fork import fork_net
 from sjft_tools.migration.joint_data import Where
 from sjft_tools.migration.retrieval import retrieval_commands
@@ -47,18 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="each target image's nearest source images",
     )
     parser.add_argument("--levels", metavar="FILE", help="levels file (default: level 1 for all)")
-    parser.add_argument(
-        "--mean",
-        type=float,
-        nargs=3,
-        metavar=("B", "G", "R"),
-        help="to subtract (default: the net's mean_value)",
-    )
+    add_mean(parser, otherwise="the net's mean_value")
     add_force(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Upgrade."""
+    check_mean(args.mean)
     original = read_net(args.original, fork_net())
     if any(layer.type in RETRIEVAL for layer in original.layer):
         print(f"{args.original} is a retrieval net; this does the same:")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft_tools.command import integer_at_least
+from sjft_tools.command import add_mean, check_mean, integer_at_least
 from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
 from sjft_tools.evaluation.scorer import CHUNK, score_images
@@ -51,14 +49,7 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
             help=f"for dense: scale their shorter side to N pixels, for each N (default: "
             f"{' '.join(map(str, _SCALES))})",
         )
-    parser.add_argument(
-        "--mean",
-        type=float,
-        nargs=3,
-        default=[104.0, 117.0, 123.0],
-        metavar=("B", "G", "R"),
-        help="what is subtracted from the pixels",
-    )
+    add_mean(parser, [104.0, 117.0, 123.0])
     parser.add_argument(
         "--output", metavar="BLOB", help="the blob with the scores (default: the net's only output)"
     )
@@ -87,8 +78,7 @@ def check_scoring(args: argparse.Namespace) -> None:
         raise InputError(f"--scales is for --crops dense, got --crops {args.crops}")
     if scales is not None and len(set(scales)) < len(scales):
         raise InputError(f"--scales names a size twice: {' '.join(map(str, scales))}")
-    if not np.isfinite(args.mean).all():
-        raise InputError(f"--mean is {args.mean}, expected three finite numbers")
+    check_mean(args.mean)
 
 
 def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet, Protocol]:
