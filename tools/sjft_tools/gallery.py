@@ -12,6 +12,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.figures import literal, new_figure
+from sjft_tools.image_sets.class_names import class_name
 
 TILE = 128  # pixels
 _GAP = 12
@@ -64,9 +65,7 @@ def gallery_row(
 
 
 def _class_name(images: ImageLmdb, i: int) -> str:
-    label = int(images.labels[i])
-    named = label < len(images.class_names)
-    return shortened(images.class_names[label] if named else f"class {label}")
+    return shortened(class_name(images.class_names, int(images.labels[i])))
 
 
 def shortened(words: str) -> str:

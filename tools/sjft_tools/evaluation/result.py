@@ -10,6 +10,7 @@ import numpy as np
 from sjft_tools.evaluation.accuracy import Accuracy, accuracy, label_ranks
 from sjft_tools.evaluation.bootstrap import CONFIDENCE, RESAMPLES, SEED, Intervals, intervals
 from sjft_tools.evaluation.scores_file import Scores
+from sjft_tools.image_sets.class_names import class_name
 
 FORMAT = "sjft evaluation 2"
 
@@ -46,13 +47,11 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Return the result as JSON values, shares from 0 to 1, without classes without images."""
-        a = self.accuracy
+        a, names = self.accuracy, self.scores.class_names
         per_class = [
             {
                 "label": label,
-                "name": self.scores.class_names[label]
-                if label < len(self.scores.class_names)
-                else "",
+                "name": names[label] if label < len(names) else "",
                 "images": int(count),
                 "top1": float(a.per_class[label]),
             }
@@ -100,8 +99,3 @@ class Result:
                 writer.writerow(
                     [label, self.name(label), count, *(f"{s:.6f}" for s in shares), *mistaken]
                 )
-
-
-def class_name(names: list[str], label: int) -> str:
-    """Return the name of a class, or its number in words."""
-    return names[label] if label < len(names) else f"class {label}"

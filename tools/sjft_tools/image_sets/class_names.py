@@ -1,4 +1,4 @@
-"""Reading a file of class names."""
+"""Class names: reading a file of them, and how a class is called."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ def check_class_names(names: list[str], largest_label: int, path: str) -> None:
             f"{path} names {len(names)} classes, but the label {largest_label} occurs: expected at "
             f"least {largest_label + 1} lines, the first for label 0"
         )
+
+
+def class_name(names: list[str], label: int) -> str:
+    """Return the name of a class, or its number in words if it has none."""
+    return names[label] if label < len(names) else f"class {label}"
 
 
 def readable(name: str) -> str:
