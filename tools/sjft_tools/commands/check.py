@@ -14,7 +14,7 @@ from sjft_tools.command import integer_at_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to `parser`."""
+    """Declare the command's options."""
     parser.add_argument(
         "solver",
         nargs="?",

@@ -18,7 +18,7 @@ from sjft_tools.nets.demo import DEMO
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `sjft demo`."""
+    """Declare the command's options."""
     some = integer_at_least(1)
     parser.add_argument("--out", type=Path, default="build/demo", help="folder of all files")
     parser.add_argument(

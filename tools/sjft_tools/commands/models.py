@@ -26,7 +26,7 @@ _LISTED = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to `parser`."""
+    """Declare the command's options."""
     parser.add_argument("net", nargs="?", metavar="NET.prototxt", help="the net to load into")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS.caffemodel", help="the file")
     parser.add_argument(

@@ -40,7 +40,7 @@ TARGET_SET_OPTIONS: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options to `parser`."""
+    """Declare the command's options."""
     published = TARGET_SET_OPTIONS
     count = integer_at_least(1)
 

@@ -26,7 +26,7 @@ PATHS = DataPaths()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to `parser`."""
+    """Declare the command's options."""
     parser.add_argument("original", metavar="ORIGINAL.prototxt", help="the fork's net")
     parser.add_argument(
         "net", nargs="?", metavar="NET.prototxt", help="the net to write; none for a retrieval net"

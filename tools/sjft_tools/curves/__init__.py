@@ -1,0 +1,1 @@
+"""Training curves, from logs and CSVs to pictures."""

@@ -1,0 +1,1 @@
+"""A trained net's accuracy on an image LMDB, measured as published."""
