@@ -7,12 +7,8 @@ import argparse
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_mean, check_mean, integer_at_least
-from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
-from sjft_tools.evaluation.scorer import CHUNK, score_images
-from sjft_tools.evaluation.scores_file import Scores, describe_model, scores_of, write_scores
 from sjft_tools.evaluation.trained_net import TrainedNet
-from sjft_tools.work_folder import keeping
 
 # The published protocol, for the nets that it was published for.
 _SHORTER = 256
@@ -103,32 +99,3 @@ def make_scorer(args: argparse.Namespace, images: ImageLmdb) -> tuple[TrainedNet
         shorter = _SHORTER
     mean = tuple(args.mean)
     return net, Protocol(args.crops, args.resize, shorter, dense, net.crop, mean)
-
-
-def compute_scores(
-    args: argparse.Namespace,
-    images: ImageLmdb,
-    net: TrainedNet,
-    protocol: Protocol,
-    partial: str | None,
-) -> Scores:
-    """Score all images, and write the scores file `partial`, args.scores' unfinished name, if any.
-
-    With a scores file, a run that was killed goes on where it was.
-    """
-    model = describe_model(args.deploy, args.weights, net.output, protocol.as_json())
-    if partial is None:
-        scores = score_images(net, images, protocol, args.batch_size, None)
-        return scores_of(images, scores, [model])
-    plan = {
-        **model,
-        "test_fingerprint": images.fingerprint,
-        "batch_size": args.batch_size,
-        "chunk": CHUNK[protocol.crops],
-        "gpu": args.gpu is not None,
-    }
-    with keeping(args.scores, plan) as kept:
-        scores = score_images(net, images, protocol, args.batch_size, KeptScores(kept))
-        found = scores_of(images, scores, [model])
-        write_scores(partial, found)
-    return found

@@ -20,12 +20,20 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools import atomic
 from sjft_tools.atomic import new_file
 from sjft_tools.evaluation.details import write_details
-from sjft_tools.evaluation.options import compute_scores
+from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.result import Result
-from sjft_tools.evaluation.scores_file import Scores, describe_model, read_scores
+from sjft_tools.evaluation.scorer import CHUNK, score_images
+from sjft_tools.evaluation.scores_file import (
+    Scores,
+    describe_model,
+    read_scores,
+    scores_of,
+    write_scores,
+)
 from sjft_tools.evaluation.trained_net import TrainedNet
 from sjft_tools.figures import new_figure
+from sjft_tools.work_folder import keeping
 
 
 def add_outputs(parser: argparse.ArgumentParser) -> None:
@@ -96,12 +104,41 @@ def scores_for(
 
     Raises InputError if an output in `left` is not of this net and these images.
     """
-    models = [describe_model(args.deploy, args.weights, net.output, protocol.as_json())]
-    check_own(left, models, images.fingerprint)
+    model = describe_model(args.deploy, args.weights, net.output, protocol.as_json())
+    check_own(left, [model], images.fingerprint)
     if args.scores in left:
-        return read_scores(args.scores)._replace(models=models)  # with their keys in this order
+        return read_scores(args.scores)._replace(models=[model])  # with its keys in this order
     with scores_output(args.scores, args.force) as partial:
-        return compute_scores(args, images, net, protocol, partial)
+        return _computed_scores(args, images, net, protocol, model, partial)
+
+
+def _computed_scores(
+    args: argparse.Namespace,
+    images: ImageLmdb,
+    net: TrainedNet,
+    protocol: Protocol,
+    model: dict[str, Any],
+    partial: str | None,
+) -> Scores:
+    """Score all images, and write the scores file `partial`, args.scores' unfinished name, if any.
+
+    With a scores file, a run that was killed goes on where it was.
+    """
+    if partial is None:
+        scores = score_images(net, images, protocol, args.batch_size, None)
+        return scores_of(images, scores, [model])
+    plan = {
+        **model,
+        "test_fingerprint": images.fingerprint,
+        "batch_size": args.batch_size,
+        "chunk": CHUNK[protocol.crops],
+        "gpu": args.gpu is not None,
+    }
+    with keeping(args.scores, plan) as kept:
+        scores = score_images(net, images, protocol, args.batch_size, KeptScores(kept))
+        found = scores_of(images, scores, [model])
+        write_scores(partial, found)
+    return found
 
 
 @contextlib.contextmanager

@@ -40,9 +40,7 @@ _BVLC = "http://dl.caffe.berkeleyvision.org/"
 _ZOO = "https://github.com/BVLC/caffe/tree/master/models/"
 
 
-def _authors(
-    title: str, folder: str, net: str = "prototxt/nets/preact_resnet152"
-) -> PublishedModel:
+def _authors(title: str, folder: str, net: str = "prototxt") -> PublishedModel:
     return PublishedModel(
         f"pre-activation ResNet-152, {title}", "*.caffemodel", _DRIVE + folder, net, _AUTHORS
     )
