@@ -13,9 +13,10 @@ from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.demo import folders, report, trainings
 from sjft_tools.demo.settings import Place, Settings, experiment_file, place, read_committed
+from sjft_tools.experiment.outcome import SUMMARY
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_lock import LOCK, run_lock
-from sjft_tools.experiment.runner import REPORT, SUMMARY
+from sjft_tools.experiment.runner import REPORT
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import Steps

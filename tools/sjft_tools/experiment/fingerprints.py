@@ -42,11 +42,11 @@ class Fingerprints:
         try:
             content = json.loads(text)
         except ValueError:  # damaged: whoever reads the LMDB says so
-            return _digest(text)
+            return bytes_fingerprint(text)
         if not isinstance(content, dict):
-            return _digest(text)
+            return bytes_fingerprint(text)
         kept = {key: value for key, value in content.items() if not key.endswith("_path")}
-        return _digest(json.dumps(kept, sort_keys=True).encode())
+        return bytes_fingerprint(json.dumps(kept, sort_keys=True).encode())
 
     def _of_file(self, path: str) -> str:
         state = os.stat(path)
@@ -69,8 +69,9 @@ class Fingerprints:
                 file = os.path.join(parent, name)
                 size = os.path.getsize(file) if os.path.exists(file) else MISSING  # a dangling link
                 lines.append(f"{os.path.relpath(file, place)}\0{size}\n")
-        return _digest("".join(lines).encode("utf-8", "surrogateescape"))
+        return bytes_fingerprint("".join(lines).encode("utf-8", "surrogateescape"))
 
 
-def _digest(content: bytes) -> str:
+def bytes_fingerprint(content: bytes) -> str:
+    """Return the fingerprint of a file that holds `content`."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

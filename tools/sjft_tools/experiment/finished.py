@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,10 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
+from sjft_tools.experiment.fingerprints import bytes_fingerprint
+from sjft_tools.experiment.outcome import Outcome
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import Marker
-
-if TYPE_CHECKING:
-    from sjft_tools.experiment.runner import Outcome
 
 
 class FinishedRun:
@@ -35,19 +35,42 @@ class FinishedRun:
         return [number for number in self.rounds if f"round_{number}_{kind}" in self.done]
 
     def text_of_round(self, number: int, *names: str) -> str:
-        """Return the text of a file of round `number`. Raises InputError if it is gone."""
+        """Return the text of a file of round `number`. Raises InputError if it is gone or other."""
         path = self.plan.round_file(number, *names)
         try:
-            return Path(path).read_text(encoding="utf-8")
+            content = Path(path).read_bytes()
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read ({error.strerror}): give the same 'sjft run' again, which "
                 f"makes it once more"
             ) from None
+        made = self._made.get(os.path.relpath(path, self.plan.folder))
+        if made not in (None, bytes_fingerprint(content)):
+            raise self.spoilt(path)
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.spoilt(path) from None
 
     def of_round(self, number: int, *names: str) -> Any:
-        """Return the content of a JSON file of round `number`. Raises InputError if it is gone."""
+        """Return the content of a JSON file of round `number`. Raises InputError likewise."""
         return json.loads(self.text_of_round(number, *names))
+
+    def spoilt(self, path: str) -> InputError:
+        """Return what is to be raised for a file that is not what the run has made."""
+        return InputError(
+            f"{path} is not what the run has made: remove it, and give the same 'sjft run' again, "
+            f"which makes it once more"
+        )
+
+    @functools.cached_property
+    def _made(self) -> dict[str, str]:
+        """Path within the run folder -> fingerprint, of all that the steps have made."""
+        found = {}
+        for marker in self.done.values():
+            for path, fingerprint in marker["outputs"].items():
+                found[os.path.relpath(path, self.plan.folder)] = fingerprint
+        return found
 
     @functools.cached_property
     def target(self) -> ImageLmdb:

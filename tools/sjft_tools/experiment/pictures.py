@@ -38,9 +38,10 @@ def picture_of_file(path: str) -> Picture:
     """
     try:
         content = Path(path).read_bytes()
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error) as error:
-        raise InputError(f"the picture {path} cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"the picture {path} cannot be read: {error.strerror}") from None
+    # of nothing OpenCV makes no picture but an exception
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
     if pixels is None:
         raise InputError(f"the picture {path} cannot be read: expected a PNG")
     size = (pixels.shape[1], pixels.shape[0])

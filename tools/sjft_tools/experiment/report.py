@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from sjft_tools.experiment.finished import FinishedRun
+from sjft_tools.experiment.outcome import Outcome
 from sjft_tools.experiment.page import Page
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.sections.accuracy import add_accuracy, add_training
@@ -15,9 +15,6 @@ from sjft_tools.experiment.sections.selection import add_selection
 from sjft_tools.experiment.sections.summary import add_summary
 from sjft_tools.experiment.sections.what_was_run import add_what_was_run
 from sjft_tools.experiment.step import Marker
-
-if TYPE_CHECKING:
-    from sjft_tools.experiment.runner import Outcome
 
 
 def report_page(plan: Plan, outcome: Outcome, done: Mapping[str, Marker]) -> str:

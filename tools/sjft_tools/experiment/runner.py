@@ -5,32 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
 
-from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.experiment.environment import note_start
 from sjft_tools.experiment.net_trial import NetFacts, keep_facts
+from sjft_tools.experiment.outcome import COPY, Outcome, read_finished, write_summary
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.report import report_page
-from sjft_tools.experiment.run_folder import FORMAT, claim_run_folder
+from sjft_tools.experiment.run_folder import claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
-from sjft_tools.experiment.settings import read_experiment
-from sjft_tools.experiment.step import FOLDER, marker_file
 from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.watch import Watch
 
 REPORT = "report.html"
-SUMMARY = "summary.json"
-COPY = "experiment.yaml"
-
-
-class Outcome(NamedTuple):
-    """How many rounds were trained, which one the result is of, and why they ended."""
-
-    rounds: int
-    best: int
-    reason: str
 
 
 def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcome:
@@ -53,8 +40,7 @@ def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcom
             steps.run(step)
         outcome = _rounds(plan, steps)
         steps.run(plan.curves(outcome.rounds))
-        summary = {**_summary(plan, outcome), "steps": list(steps.done)}
-        _write(plan.file(SUMMARY), json.dumps(summary, indent=1) + "\n")
+        write_summary(plan, outcome, steps.done)
         _write(plan.file(REPORT), report_page(plan, outcome, steps.done))
     return outcome
 
@@ -64,21 +50,7 @@ def write_report(folder: str) -> str:
 
     Raises InputError if there is no finished run.
     """
-    try:
-        summary = json.loads(Path(folder, SUMMARY).read_text(encoding="utf-8"))
-        outcome = Outcome(len(summary["rounds"]), summary["best_round"], summary["reason"])
-        markers = {
-            name: marker_file(os.path.join(folder, FOLDER), name) for name in summary["steps"]
-        }
-        done = {
-            name: json.loads(path.read_text(encoding="utf-8")) for name, path in markers.items()
-        }
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{folder} holds no finished run of 'sjft run' ({error}): give the same 'sjft run' "
-            f"again to finish it"
-        ) from None
-    plan = Plan(read_experiment(os.path.join(folder, COPY)), folder)
+    plan, outcome, done = read_finished(folder)
     _write(plan.file(REPORT), report_page(plan, outcome, done))
     return plan.file(REPORT)
 
@@ -122,22 +94,6 @@ def _accuracy(plan: Plan, number: int) -> float | None:
 def _moved(plan: Plan, number: int) -> int:
     path = Path(plan.round_file(number, "moves.json"))
     return int(json.loads(path.read_text(encoding="utf-8"))["moved"])
-
-
-def _summary(plan: Plan, outcome: Outcome) -> dict[str, object]:
-    rounds = []
-    for number in range(1, outcome.rounds + 1):
-        path = Path(plan.round_file(number, "test.json"))
-        result = json.loads(path.read_text(encoding="utf-8"))
-        rounds.append({key: result[key] for key in ("top1", "top5", "mean_class", "interval")})
-    return {
-        "format": FORMAT,
-        "name": plan.experiment.name,
-        "rounds": rounds,
-        "best_round": outcome.best,
-        "reason": outcome.reason,
-        "weights": plan.weights(outcome.best),
-    }
 
 
 def _write(path: str, text: str) -> None:

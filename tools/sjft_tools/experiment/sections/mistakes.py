@@ -26,12 +26,19 @@ def add_mistakes(page: Page, run: FinishedRun) -> None:
         picture_of_file(os.path.join(folder, "confusion.png")),
         "Which class's images (rows) are taken for which class (columns).",
     )
-    table = io.StringIO(run.text_of_round(best, "test_details", "per_class.csv"), newline="")
-    classes = sorted(csv.DictReader(table), key=lambda row: float(row["top1"]))
     page.table(
         f"Classes after round {best}, the hardest first; accuracies in %",
         ("class", "images", "top-1", "top-5", "most often taken for", "times"),
-        [
+        _classes(run, best),
+        words=(0, 4),
+    )
+
+
+def _classes(run: FinishedRun, number: int) -> list[tuple[str, ...]]:
+    names = ("test_details", "per_class.csv")
+    table = io.StringIO(run.text_of_round(number, *names), newline="")
+    try:
+        return [
             (
                 row["name"],
                 row["images"],
@@ -40,7 +47,7 @@ def add_mistakes(page: Page, run: FinishedRun) -> None:
                 row["taken_for"],
                 row["times"] if row["taken_for"] else "",
             )
-            for row in classes
-        ],
-        words=(0, 4),
-    )
+            for row in sorted(csv.DictReader(table), key=lambda row: float(row["top1"]))
+        ]
+    except (KeyError, TypeError, ValueError):
+        raise run.spoilt(run.plan.round_file(number, *names)) from None
