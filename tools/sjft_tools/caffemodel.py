@@ -7,7 +7,7 @@ a word: both are found here before.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,9 @@ def check_weights(
     missing = [name for name in wanted if name not in blobs]
     if missing:
         raise InputError(
-            f"{path} has no weights for {_some(missing)} of {net}, which would stay random: "
-            f"expected weights that were trained in this net"
+            f"{path} has no weights for the layer{'s' if len(missing) > 1 else ''} "
+            f"{listed(missing, _LISTED)} of {net}, which would stay random: expected weights that "
+            f"were trained in this net"
         )
     for name, shapes in wanted.items():
         if len(shapes) != len(blobs[name]):
@@ -98,11 +99,11 @@ def check_weights(
     return unrolled
 
 
-def _some(names: Iterable[str]) -> str:
-    names = [f"'{name}'" for name in names]
-    more = len(names) - _LISTED
-    listed = ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-    return f"the layer{'s' if len(names) > 1 else ''} {listed}"
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first `most` of the names in quotes, and how many more there are."""
+    more = len(names) - most
+    quoted = ", ".join(f"'{name}'" for name in names[:most])
+    return quoted + (f" and {more} more" if more > 0 else "")
 
 
 def times(shape: Shape) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, refuse_existing
-from sjft_tools.caffemodel import drop_layers, read_caffemodel, trained_blobs
+from sjft_tools.caffemodel import drop_layers, listed, read_caffemodel, trained_blobs
 from sjft_tools.command import add_force
 from sjft_tools.models.loading import Loading, borrowers, loading
 from sjft_tools.models.published import MODELS, identified, sha1_of
@@ -74,15 +74,10 @@ def _report(found: Loading, count: int) -> None:
     if found.refused:
         print("        --fitted writes the weights without these, to train them anew")
     if found.random:
-        print(f"random  {_some(found.random)}: not in the file, start as the net's fillers say")
+        names = listed(found.random, _LISTED)
+        print(f"random  {names}: not in the file, start as the net's fillers say")
     if found.unused:
-        print(f"unused  {_some(found.unused)}: in the file alone")
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _LISTED
-    listed = ", ".join(f"'{name}'" for name in names[:_LISTED])
-    return listed + (f" and {more} more" if more > 0 else "")
+        print(f"unused  {listed(found.unused, _LISTED)}: in the file alone")
 
 
 def _list() -> None:
