@@ -3,110 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sjft.levels import MAX_LEVEL
 from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, net_of
-from sjft_tools.experiment.settings import Experiment, Section
-from sjft_tools.experiment.step import Step
-
-#: Converts an image set of what role, in this order.
-ROLES = ("target_train", "target_test", "target_validation", "source")
+from sjft_tools.experiment.preparation import Preparation
+from sjft_tools.experiment.settings import Section
+from sjft_tools.experiment.step import Step, command_step
 
 
-#: Options that a user may give, and whose values are read.
-_READ_BY_CONVERT = ("--class-names", "--root")
-_READ = ("--exclude",)
-
-
-class Plan:
-    """The steps of `experiment` in the run folder `folder`; paths are seen from the current one."""
-
-    def __init__(self, experiment: Experiment, folder: str) -> None:
-        self.experiment = experiment
-        self.folder = folder
-
-    def file(self, *names: str) -> str:
-        """Return a path in the run folder."""
-        return os.path.join(self.folder, *names)
-
-    def lmdb(self, role: str) -> str:
-        """Return the LMDB of an image set: the user's own, or one in the run folder."""
-        given = self.experiment.images[role]
-        return given if isinstance(given, str) else self.file(f"{role}_lmdb")
-
-    def before_training(self) -> Iterator[Step]:
-        """Yield the steps up to the neighbours and their pictures."""
-        yield from (self._convert(role) for role in ROLES if self._is_converted(role))
-        target, source = self.lmdb("target_train"), self.lmdb("source")
-        bins, neighbours = self.file("bins.npz"), self.file("neighbors_lmdb")
-        bank = self.experiment.bank
-        weights = [bank["weights"]] if bank["weights"] else []
-        with_weights = ["--weights", *weights] if weights else []
-        yield self._step(
-            "fit_bins",
-            [
-                *("sjft", "fit-bins", target, bins, "--bank", bank["name"]),
-                *with_weights,
-                *bank["options"],
-            ],
-            [target, *weights],
-            [bins],
-        )
-        leaks = self.experiment.leaks
-        exclusions = [] if leaks is None else [self.file("leaks.txt")]
-        if leaks is not None:
-            test = self.lmdb("target_test")
-            yield self._step(
-                "leaks",
-                ["sjft", "leaks", test, source, "--out", *exclusions, *leaks],
-                [test, source],
-                exclusions,
-            )
-        wanted = self.experiment.neighbours
-        yield self._step(
-            "retrieve",
-            [
-                *("sjft", "retrieve", target, source, neighbours, "--bins-file", bins),
-                *with_weights,
-                *("--k", str(wanted["k"])),
-                *(["--exclude", *exclusions] if exclusions else []),
-                *wanted["options"],
-            ],
-            [target, source, bins, *weights, *exclusions, *_values(wanted["options"], _READ)],
-            [neighbours],
-            [self.file(".neighbors_lmdb.work")],
-        )
-        report, figure = self.file("neighbours.json"), self.file("neighbours.png")
-        yield self._step(
-            "neighbours",
-            ["sjft", "neighbours", neighbours, "--json", report, "--figure", figure],
-            [neighbours, target, source],
-            [report, figure],
-        )
-        gallery = self.file("gallery.png")
-        yield self._step(
-            "gallery",
-            ["sjft", "gallery", neighbours, gallery, *self.experiment.gallery],
-            [neighbours, target, source],
-            [gallery],
-        )
-
-    def round_file(self, number: int, *names: str) -> str:
-        """Return a path in the folder of round `number`, from 1."""
-        return self.file(f"round_{number}", *names)
-
-    def weights(self, number: int) -> str:
-        """Return the weights in which round `number` ends."""
-        iterations = self.experiment.rounds[number - 1]["max_iter"]
-        return self.round_file(number, SNAPSHOTS, f"round_{number}_iter_{iterations}.caffemodel")
-
-    def _table(self, number: int) -> str:
-        return self.round_file(number, SNAPSHOTS, f"round_{number}_train.csv")
-
-    def levels(self, number: int) -> str:
-        """Return the levels with which round `number` trains; "" where all are 1."""
-        return self.round_file(number - 1, "levels.json") if number > 1 else ""
+class Plan(Preparation):
+    """The steps of an experiment in its run folder."""
 
     def training(self, number: int) -> Iterator[Step]:
         """Yield the steps of round `number` up to its weights and their validation."""
@@ -121,7 +28,7 @@ class Plan:
         data += ["--k0", str(net["k0"])]
         schedule = self._schedule(self.experiment.rounds[number - 1])
         name = ["--snapshot-name", f"round_{number}"]
-        yield self._step(
+        yield command_step(
             f"round_{number}_adapt",
             ["sjft", "adapt", net["solver"], folder, *data, *schedule, *name],
             [*self._solver_files(), test],
@@ -133,20 +40,16 @@ class Plan:
         words += ["--gpu", str(net["gpu"])] if net["gpu"] is not None else []
         inputs = [solver, self.round_file(number, NET_FILE), target, source, neighbours]
         inputs += [path for path in (levels, before) if path]
-        yield self._step(
+        yield command_step(
             f"round_{number}_train",
             words,
             inputs,
-            [self.weights(number), self._table(number)],
+            [self.weights(number), self.table(number)],
             emptied=[self.round_file(number, SNAPSHOTS)],
             size=self.experiment.rounds[number - 1]["max_iter"],
         )
         if self._has_validation():
             yield self.evaluation(number, "target_validation", "validation")
-
-    def training_scores(self, number: int) -> str:
-        """Return where the scores of the target's training images after round `number` lie."""
-        return self.round_file(number, "training.npz")
 
     def selection(self, number: int) -> Step:
         """Return the step that counts what of the source round `number` trains with."""
@@ -156,7 +59,7 @@ class Plan:
         states_neighbours = bool(levels) and "--k0" in self.experiment.harden
         words = [] if states_neighbours else ["--k0", str(self.experiment.net["k0"])]
         words += ["--levels", levels] if levels else []
-        return self._step(
+        return command_step(
             f"round_{number}_selection",
             ["sjft", "neighbours", neighbours, *words, "--json", report],
             [
@@ -182,7 +85,7 @@ class Plan:
         if grows_neighbours and levels:  # they state numbers of neighbours by now
             place = options.index("--k0")
             del options[place : place + 2]
-        return self._step(
+        return command_step(
             f"round_{number}_harden",
             [*words, *self._gpu(), *options],
             [deploy, weights, target, *([levels] if levels else [])],
@@ -197,7 +100,7 @@ class Plan:
         scores, result = (self.round_file(number, f"{name}.{end}") for end in ("npz", "json"))
         details = self.round_file(number, f"{name}_details")
         words = ["sjft", "evaluate", deploy, weights, lmdb, "--scores", scores, "--json", result]
-        return self._step(
+        return command_step(
             f"round_{number}_{name}",
             [*words, "--details", details, *self._gpu(), *self.experiment.evaluate],
             [deploy, weights, lmdb],
@@ -207,9 +110,9 @@ class Plan:
 
     def curves(self, rounds: int) -> Step:
         """Return the step that draws the training of all `rounds`."""
-        logs = [self._table(number) for number in range(1, rounds + 1)]
+        logs = [self.table(number) for number in range(1, rounds + 1)]
         figure = self.file("curves.png")
-        return self._step("curves", ["sjft", "plot", *logs, "--out", figure], logs, [figure])
+        return command_step("curves", ["sjft", "plot", *logs, "--out", figure], logs, [figure])
 
     def all_steps(self) -> Iterator[Step]:
         """Yield every step of an experiment whose rounds are all gone through."""
@@ -226,23 +129,8 @@ class Plan:
         solver = self.experiment.net["solver"]
         return [solver, net_of(solver)] if os.path.isfile(solver) else [solver]
 
-    def _is_converted(self, role: str) -> bool:
-        return isinstance(self.experiment.images.get(role), list)
-
     def _has_validation(self) -> bool:
         return "target_validation" in self.experiment.images
-
-    def _convert(self, role: str) -> Step:
-        words = self.experiment.images[role]
-        options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-        places = words[1:options]  # one, but several LMDBs to be joined
-        inputs = [*places, *_values(words[options:], _READ_BY_CONVERT)]
-        return self._step(
-            f"convert_{role}",
-            ["sjft", "convert", words[0], *places, self.lmdb(role), *words[options:]],
-            inputs,
-            [self.lmdb(role)],
-        )
 
     def _schedule(self, round_: Section) -> list[str]:
         """Return a round's options for `sjft adapt`; a test comes at its end, unless told."""
@@ -263,23 +151,3 @@ class Plan:
     def _gpu(self) -> list[str]:
         gpu = self.experiment.net["gpu"]
         return [] if gpu is None else ["--gpu", str(gpu).split(",")[0]]
-
-    @staticmethod
-    def _step(
-        name: str,
-        words: Sequence[str],
-        inputs: Sequence[str],
-        outputs: Sequence[str],
-        work: Sequence[str] = (),
-        emptied: Sequence[str] = (),
-        size: int = 1,
-    ) -> Step:
-        goes_on = words[1] in ("evaluate", "harden")
-        # the last test comes behind the last snapshot
-        appends = words[1] == "train"
-        return Step(name, words, inputs, outputs, work, emptied, size, goes_on, appends)
-
-
-def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the words that follow one of `names`."""
-    return [value for name, value in zip(options, options[1:]) if name in names]

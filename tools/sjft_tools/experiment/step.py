@@ -54,6 +54,22 @@ class Step:
         return shlex.join(self.words)
 
 
+def command_step(
+    name: str,
+    words: Sequence[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    work: Sequence[str] = (),
+    emptied: Sequence[str] = (),
+    size: int = 1,
+) -> Step:
+    """Return the step of a command of sjft, of which is known how it deals with its outputs."""
+    goes_on = words[1] in ("evaluate", "harden")
+    # the last test comes behind the last snapshot
+    appends = words[1] == "train"
+    return Step(name, words, inputs, outputs, work, emptied, size, goes_on, appends)
+
+
 def marker_file(folder: str, name: str, end: str = DONE) -> Path:
     """Return where the marker of the step `name` lies in the folder of markers `folder`."""
     return Path(folder, f"{name}.{end}")

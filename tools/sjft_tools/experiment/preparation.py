@@ -1,0 +1,102 @@
+"""The steps before the rounds: image sets, bins, leaks, neighbours and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sjft_tools.experiment.run_files import RunFiles
+from sjft_tools.experiment.step import Step, command_step
+
+#: Converts an image set of what role, in this order.
+ROLES = ("target_train", "target_test", "target_validation", "source")
+
+#: Options that a user may give, and whose values are read.
+_READ_BY_CONVERT = ("--class-names", "--root")
+_READ = ("--exclude",)
+
+
+class Preparation(RunFiles):
+    """The steps of an experiment, in its run folder, up to its rounds."""
+
+    def before_training(self) -> Iterator[Step]:
+        """Yield the steps up to the neighbours and their pictures."""
+        yield from (self._convert(role) for role in ROLES if self._is_converted(role))
+        target, source = self.lmdb("target_train"), self.lmdb("source")
+        bins, neighbours = self.file("bins.npz"), self.file("neighbors_lmdb")
+        bank = self.experiment.bank
+        weights = [bank["weights"]] if bank["weights"] else []
+        with_weights = ["--weights", *weights] if weights else []
+        yield command_step(
+            "fit_bins",
+            [
+                *("sjft", "fit-bins", target, bins, "--bank", bank["name"]),
+                *with_weights,
+                *bank["options"],
+            ],
+            [target, *weights],
+            [bins],
+        )
+        leaks = self.experiment.leaks
+        exclusions = [] if leaks is None else [self.file("leaks.txt")]
+        if leaks is not None:
+            test = self.lmdb("target_test")
+            yield command_step(
+                "leaks",
+                ["sjft", "leaks", test, source, "--out", *exclusions, *leaks],
+                [test, source],
+                exclusions,
+            )
+        wanted = self.experiment.neighbours
+        yield command_step(
+            "retrieve",
+            [
+                *("sjft", "retrieve", target, source, neighbours, "--bins-file", bins),
+                *with_weights,
+                *("--k", str(wanted["k"])),
+                *(["--exclude", *exclusions] if exclusions else []),
+                *wanted["options"],
+            ],
+            [target, source, bins, *weights, *exclusions, *_values(wanted["options"], _READ)],
+            [neighbours],
+            [self.file(".neighbors_lmdb.work")],
+        )
+        yield from self._pictures()
+
+    def _pictures(self) -> Iterator[Step]:
+        """Yield the steps that show the neighbours."""
+        target, source = self.lmdb("target_train"), self.lmdb("source")
+        neighbours = self.file("neighbors_lmdb")
+        report, figure = self.file("neighbours.json"), self.file("neighbours.png")
+        yield command_step(
+            "neighbours",
+            ["sjft", "neighbours", neighbours, "--json", report, "--figure", figure],
+            [neighbours, target, source],
+            [report, figure],
+        )
+        gallery = self.file("gallery.png")
+        yield command_step(
+            "gallery",
+            ["sjft", "gallery", neighbours, gallery, *self.experiment.gallery],
+            [neighbours, target, source],
+            [gallery],
+        )
+
+    def _is_converted(self, role: str) -> bool:
+        return isinstance(self.experiment.images.get(role), list)
+
+    def _convert(self, role: str) -> Step:
+        words = self.experiment.images[role]
+        options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+        places = words[1:options]  # one, but several LMDBs to be joined
+        inputs = [*places, *_values(words[options:], _READ_BY_CONVERT)]
+        return command_step(
+            f"convert_{role}",
+            ["sjft", "convert", words[0], *places, self.lmdb(role), *words[options:]],
+            inputs,
+            [self.lmdb(role)],
+        )
+
+
+def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the words that follow one of `names`."""
+    return [value for name, value in zip(options, options[1:]) if name in names]
