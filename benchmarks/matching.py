@@ -110,7 +110,7 @@ def main() -> None:
     for name in names():
         product = make_product(name)
         begin = time.perf_counter()
-        far = limits(distance, targets, sample, SOURCES, K, product)
+        far = limits(distance, targets, [sample], len(sample), SOURCES, K, product)
         limit_seconds[OURS + name] = time.perf_counter() - begin
         matcher = Matcher(distance, targets, far, product)
         found = nearest(matcher.match(positions, block), len(block))

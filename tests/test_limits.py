@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -50,8 +52,7 @@ def test_size_of_the_sample(n: int, k: int, size: int) -> None:
 def test_no_limits_where_they_would_save_little(n: int, k: int) -> None:
     assert not sample_positions(n, k, seed=0).size
     distance = Distance(LAYERS, BINS)
-    none = np.empty((0, distance.dimensions), np.uint16)
-    found = limits(distance, draw_descriptors(1, 3), none, n, k, make_product())
+    found = limits(distance, draw_descriptors(1, 3), [], 256, n, k, make_product())
     assert found.tolist() == [math.inf] * 3
 
 
@@ -62,9 +63,28 @@ def test_limits_hold_and_are_tight() -> None:
     k = 200
     for seed in range(5):
         sample = sources[sample_positions(len(sources), k, seed)]
-        found = limits(distance, targets, sample, len(sources), k, make_product())
+        # some of the sample can be missing: those that cannot be decoded
+        parts, size = (sample[:7], sample[7:40], sample[40:]), len(sample) + 3 * seed
+        found = limits(distance, targets, parts, size, len(sources), k, make_product())
         r = rank(len(sample), len(sources), k)
         in_sample = np.sort(exact_distances(distance, targets, sample), axis=1)[:, r - 1]
         assert (np.sort(exact, axis=1)[:, k - 1] <= found).all()
         assert (in_sample <= found).all()
         assert np.allclose(in_sample, found, rtol=1e-3)
+
+
+def test_no_block_of_the_sample_is_kept() -> None:
+    """A sample of ImageNet has descriptors of over a gibibyte."""
+    distance = Distance(LAYERS, BINS)
+    earlier: list[weakref.ref[np.ndarray]] = []
+
+    def sample() -> Iterator[np.ndarray]:
+        for seed in range(6):
+            assert sum(block() is not None for block in earlier) <= 1
+            block = draw_descriptors(seed, 50)
+            earlier.append(weakref.ref(block))
+            yield block
+            del block
+
+    found = limits(distance, draw_descriptors(9, 3), sample(), 300, 3000, 20, make_product())
+    assert len(earlier) == 6 and np.isfinite(found).all()

@@ -52,7 +52,7 @@ def main(settings: Settings, findings: Findings) -> None:
     begin = time.perf_counter()
     sample = rows_of(stream, sample_positions(sources, k, seed=1), size)
     drawn = time.perf_counter()
-    far = limits(distance, stream.targets, sample, sources, k, product)
+    far = limits(distance, stream.targets, [sample], len(sample), sources, k, product)
     limit_s = time.perf_counter() - drawn
     findings.add(seconds_to_draw_sample=drawn - begin, seconds_for_limits=limit_s)
 

@@ -8,6 +8,7 @@ matched again without one.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -67,21 +68,30 @@ def rank(size: int, n: int, k: int) -> int:
 
 
 def limits(
-    distance: Distance, targets: np.ndarray, sample: np.ndarray, n: int, k: int, product: Product
+    distance: Distance,
+    targets: np.ndarray,
+    sample: Iterable[np.ndarray],
+    size: int,
+    n: int,
+    k: int,
+    product: Product,
 ) -> np.ndarray:
     """Return each target's limit: float64 (T,), infinite where the sample is too small for one.
 
-    `targets`: counts, T x dimensions; `sample`: those of sources drawn at random from `n`.
+    `targets`: counts, T x dimensions; `sample`: those of sources drawn at random from `n`, at most
+    `size` of them, in blocks of any length. No block is kept.
     """
-    r = rank(len(sample), n, k) if len(sample) else 1
-    if r > len(sample):
-        return np.full(len(targets), np.inf)
     pairs = product.load(distance, targets)
-    smallest = np.full((r, len(targets)), np.inf, np.float32)
-    for start in range(0, len(sample), _BLOCK):
-        found = pairs.upper_bounds(sample[start : start + _BLOCK])
-        _keep_smallest(smallest, found)
-    return smallest[r - 1].astype(np.float64)
+    smallest = np.full((rank(size, n, k), len(targets)), np.inf, np.float32)
+    seen = 0
+    for counts in sample:
+        for start in range(0, len(counts), _BLOCK):
+            _keep_smallest(smallest, pairs.upper_bounds(counts[start : start + _BLOCK]))
+        seen += len(counts)
+    r = rank(seen, n, k) if seen else 1
+    if r > seen:
+        return np.full(len(targets), np.inf)
+    return np.sort(smallest, axis=0)[r - 1].astype(np.float64)
 
 
 def _keep_smallest(smallest: np.ndarray, found: np.ndarray) -> None:

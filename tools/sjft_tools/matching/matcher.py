@@ -63,13 +63,13 @@ def match_all(
     source).
     """
     collector = Collector(targets, k)
-    for positions, counts in _blocks(sources, block):
+    for positions, counts in blocks(sources, block):
         collector.add(matcher.match(positions, counts))
         matcher.tighten(collector.limits)
     return collector.result()
 
 
-def _blocks(
+def blocks(
     parts: Iterable[tuple[np.ndarray, np.ndarray]], size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Join and cut (positions, counts) into blocks of `size`, the last as many as remain."""

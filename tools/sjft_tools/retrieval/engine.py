@@ -12,7 +12,7 @@ from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.matching.limits import limits, sample_positions
-from sjft_tools.matching.matcher import Matcher, match_all
+from sjft_tools.matching.matcher import SOURCE_BLOCK, Matcher, blocks, match_all
 from sjft_tools.matching.products import make_product
 from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
@@ -66,12 +66,8 @@ class Engine:
         found = self._describer.stream(
             inputs.source, positions, "a sample of the sources", lambda position, sentence: None
         )
-        sample = [some.counts for some in found]
-        if not sample:
-            return np.full(len(targets), np.inf)
-        return limits(
-            self.distance, targets, np.concatenate(sample), inputs.usable, k, self._product
-        )
+        sample = (counts for _, counts in blocks(found, SOURCE_BLOCK))
+        return limits(self.distance, targets, sample, len(ranks), inputs.usable, k, self._product)
 
     def shard(
         self, shard: int, of: Pass, targets: np.ndarray, on_bad: OnBad, advance: Advance
