@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from conftest import draw_image
 from joint_world import TARGETS, World, make_world
+from processes import run
 from sjft.bad_images import BadImages
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import BadImageError, InputError
@@ -238,11 +238,5 @@ except MemoryError as error:
 
 @pytest.mark.parametrize("kind", [".jpg", ".png"])
 def test_want_of_memory_is_no_fault_of_the_image(kind: str) -> None:
-    process = subprocess.run(
-        [sys.executable, "-c", LITTLE_MEMORY, kind],
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert re.match(r"record 7 cannot be decoded: Failed to allocate \d+ bytes", process.stdout)
+    printed = run(sys.executable, "-c", LITTLE_MEMORY, kind)
+    assert re.search(r"^record 7 cannot be decoded: Failed to allocate \d+ bytes", printed, re.M)

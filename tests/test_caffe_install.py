@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import processes
 from conftest import REPO
 
 SHELLS = [shell for shell in ("bash", "dash", "zsh") if shutil.which(shell)]
@@ -22,18 +22,7 @@ def run(*command: object, cwd: Path = REPO, status: int = 0, **environment: str)
 
     The options of a make that runs these tests are kept from it: they would win over `environment`.
     """
-    process = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, "MAKEFLAGS": "", **environment},
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == status, process.stdout
-    return process.stdout
+    return processes.run(*command, cwd=cwd, status=status, **{"MAKEFLAGS": "", **environment})
 
 
 def root_in_use() -> Path:

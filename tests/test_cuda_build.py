@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from conftest import REPO, run_sjft
+from processes import run
 
 TOOLS = REPO / "tools" / "caffe"
 NVCC = shutil.which("nvcc") or next(iter(Path("/usr/local").glob("cuda*/bin/nvcc")), None)
@@ -30,22 +30,47 @@ int main() {
              CUDNN_CONVOLUTION_BWD_DATA_SPECIFY_WORKSPACE_LIMIT, 8, &data);
 }
 """
-WORKSPACE = "int main() { return sjft::Workspace(0, 8) == NULL; }"
+LAYERS = """
+int main() {
+  const sjft::LaneHandles of_convolution;
+  const sjft::DefaultHandle of_another;
+  const cudnnHandle_t handle = of_another;
+  return handle == of_convolution[0] || sjft::Workspace(0, 8) == NULL;
+}
+"""
+# What belongs to a thread and a device, without any device: handles are made when they are used.
+THREADS = """
+#include <thread>
+#define EXPECT(condition) if (!(condition)) { return __LINE__; }
+int main() {
+  using sjft::Mine;
+  sjft::Shared *of_main = &Mine::Of(0), *first = NULL, *first_again = NULL, *other_device = NULL;
+  std::thread([&] {
+    first = &Mine::Of(0);
+    other_device = &Mine::Of(1);
+    first_again = &Mine::Of(0);
+  }).join();
+  EXPECT(&Mine::Of(0) == of_main && first != of_main);
+  EXPECT(first_again == first && other_device != first);
+  // The next thread has what the first one left; another beside it has not.
+  sjft::Shared *next = NULL, *next_other = NULL, *beside = NULL;
+  std::thread([&] {
+    next = &Mine::Of(0);
+    std::thread([&] { beside = &Mine::Of(0); }).join();
+    next_other = &Mine::Of(1);
+  }).join();
+  EXPECT(next == first && next_other == other_device);
+  EXPECT(beside != next && beside != of_main);
+  EXPECT(next->handles[0] == NULL && next->workspaces[0] == NULL && next->bytes[0] == 0);
+  return 0;
+}
+"""
 
 
 def script(name: str, cache: Path, status: int = 1, **environment: str) -> str:
     """Run a script of tools/caffe with its cache in `cache`; check its status, return its words."""
-    process = subprocess.run(
-        [TOOLS / name],
-        env={**os.environ, "SJFT_CACHE": str(cache), "CUDA_HOME": "", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == status, process.stdout
-    return process.stdout
+    variables = {"SJFT_CACHE": str(cache), "CUDA_HOME": "", **environment}
+    return run(TOOLS / name, status=status, **variables)
 
 
 @pytest.mark.parametrize("name", ["build.sh", "packages.sh"])
@@ -95,16 +120,50 @@ def cudnn_headers() -> list[Path]:
     return [place for place in found if place is not None]
 
 
-@pytest.mark.parametrize("header", ["cuda/cudnn_algorithms.hpp", "cuda/cudnn_workspace.hpp"])
-def test_the_headers_compile(header: str, tmp_path: Path) -> None:
+def compile_with(header: str, program: str, folder: Path, *options: str) -> None:
+    """Compile `program`, which begins with our `header`; skip the test without cuDNN's own."""
     headers = cudnn_headers()
     if len(headers) < 2:
         pytest.skip("needs the headers of cuDNN, as a machine with a GPU has them")
-    source = tmp_path / "program.cpp"
-    source.write_text(CONVOLUTIONS if "algorithms" in header else WORKSPACE)
-    includes = [f"-I{folder}" for folder in (TOOLS / "include", *headers)]
-    command = ["g++", "-std=c++14", "-fsyntax-only", "-include", header, *includes, source]
-    subprocess.run(command, check=True)
+    source = folder / "program.cpp"
+    source.write_text(program)
+    includes = [f"-I{place}" for place in (TOOLS / "include", *headers)]
+    command = ["g++", "-std=c++14", "-include", header, *includes, source, *options]
+    run(*command, cwd=folder)
+
+
+def test_the_headers_compile(tmp_path: Path) -> None:
+    compile_with("cuda/cudnn_algorithms.hpp", CONVOLUTIONS, tmp_path, "-fsyntax-only")
+    compile_with("cuda/cudnn_shared.hpp", LAYERS, tmp_path, "-fsyntax-only")
+
+
+def test_threads_share_nothing_while_they_run(tmp_path: Path) -> None:
+    compile_with("cuda/cudnn_shared.hpp", THREADS, tmp_path, "-pthread", "-o", "program")
+    run(tmp_path / "program")
+
+
+def nvcc_that(folder: Path, script: str) -> str:
+    """Make a toolkit whose nvcc is a shell script; return its folder."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "nvcc").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "bin" / "nvcc").chmod(0o755)
+    return str(folder)
+
+
+def test_an_nvcc_that_does_not_start(tmp_path: Path) -> None:
+    toolkit = nvcc_that(tmp_path, "echo lost >&2; exit 127")
+    said = script("build.sh", tmp_path / "cache", CUDA="1", CUDA_HOME=toolkit)
+    assert said == f"build.sh: error: '{toolkit}/bin/nvcc' does not work; try it with --version\n"
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    cache = tmp_path / "file" / "cache"
+    said = script("build.sh", cache)
+    assert said == (
+        f"build.sh: error: the folder '{cache}', where the built Caffe is kept, cannot be written "
+        "to; name another: SJFT_CACHE=DIR\n"
+    )
 
 
 def test_check_of_a_gpu_by_a_caffe_for_the_cpu() -> None:

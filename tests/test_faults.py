@@ -22,6 +22,7 @@ from exact_job import write_solver
 from joint_world import TARGETS, World, make_world
 from processes import (
     descendants,
+    run,
     shared_memory,
     start_caffe_train,
     stays_in_shared_memory,
@@ -60,7 +61,7 @@ def put(path: str, key: str, size: int = 11) -> None:
         "with env.begin(write=True) as transaction: "
         "assert transaction.put(sys.argv[2].encode(), bytes(int(sys.argv[3])))"
     )
-    subprocess.run([sys.executable, "-c", program, path, key, str(size)], check=True, timeout=60)
+    run(sys.executable, "-c", program, path, key, size)
 
 
 def trained(solver_file: Path, kill_every: int | None) -> tuple[list[bytes], int]:
@@ -305,15 +306,7 @@ def test_a_machine_without_room_for_another_process(world: World, tmp_path: Path
     for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         if folder.name.startswith(("pytest-", tmp_path.name)):
             folder.chmod(0o755)  # for the user without rights
-    process = subprocess.run(
-        [sys.executable, "-c", NO_ROOM, world.param_str(workers=1), who],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode != 0
+    said = run(sys.executable, "-c", NO_ROOM, world.param_str(workers=1), who, status=None)
     what = "the nursery of workers" if who == "nursery" else "worker 0"
-    assert f"{what} could not be started (Resource temporarily" in process.stdout, process.stdout
-    assert "expected room for another process, or fewer 'workers'" in process.stdout
+    assert f"{what} could not be started (Resource temporarily" in said, said
+    assert "expected room for another process, or fewer 'workers'" in said

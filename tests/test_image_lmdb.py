@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image
+from processes import run
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.side_file import Fingerprint, probe_positions
@@ -104,23 +104,19 @@ except InputError as error:
 """
 
 
-def read_all(path: str) -> tuple[int, str]:
+def read_all(path: str, status: int = 0) -> str:
     """Read in a process of its own, since a read past the end of a file ends the process."""
-    process = subprocess.run(
-        [sys.executable, "-c", READ_ALL, path], stdout=subprocess.PIPE, text=True, check=False
-    )
-    return process.returncode, process.stdout
+    return run(sys.executable, "-c", READ_ALL, path, status=status)
 
 
 def test_every_truncation_is_refused(make_lmdb):
     path = make_lmdb("a", 12)
-    assert read_all(path) == (0, "")
+    assert read_all(path) == ""
     data = os.path.join(path, "data.mdb")
     size = os.path.getsize(data)
     for left in [size - 1, size - 4096, size // 2, 8193, 8192, 8191, 4096, 100, 1, 0]:
         os.truncate(data, left)
-        status, printed = read_all(path)
-        assert status == 2, (left, status)
+        printed = read_all(path, status=2)
         assert f"the image LMDB {path} " in printed
         assert "truncated" in printed or "cannot be opened" in printed or "empty" in printed
 

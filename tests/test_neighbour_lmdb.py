@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from conftest import draw_image
+from conftest import draw_image, run_sjft
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
@@ -130,7 +128,7 @@ def test_neighbours_under_foreign_keys(tmp_path):
     with lmdb.open(str(path)) as env, env.begin(write=True) as transaction:
         for i, key in enumerate(keys):
             transaction.put(key, encoded_datum(png, i))
-    subprocess.run([sys.executable, "-m", "sjft_tools.cli", "index", str(path)], check=True)
+    run_sjft("index", path)
     target = ImageLmdb(str(path))
     indices = np.tile(np.arange(3), (4, 1))
     out = str(tmp_path / "out")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from conftest import REPO
+from processes import run
 
 SKIPPING = """
 import pytest
@@ -31,27 +31,18 @@ def test_of_a_known_fault():
 """
 
 
-def summary(folder: Path, *options: str) -> str:
+def summary(folder: Path, *options: str, status: int) -> str:
     """Run the tests of a folder with this one's conftest; return pytest's closing line."""
     path = os.pathsep.join([str(REPO / "tests"), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "--rootdir", folder, folder, *options],
-        env={**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": ""},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    closing = process.stdout.splitlines()[-1]
-    assert process.returncode == (" failed" in closing), process.stdout
-    return closing
+    command = (sys.executable, "-m", "pytest", "-p", "conftest", "--rootdir", folder, folder)
+    variables = {"PYTHONPATH": path, "PYTEST_ADDOPTS": ""}
+    return run(*command, *options, cwd=folder, status=status, **variables).splitlines()[-1]
 
 
 def test_only_the_reasons_given_are_allowed(tmp_path: Path) -> None:
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
-    assert "1 passed, 3 skipped, 1 xfailed" in summary(tmp_path)
-    found = summary(tmp_path, "--only-skip", "a GPU")
+    assert "1 passed, 3 skipped, 1 xfailed" in summary(tmp_path, status=0)
+    found = summary(tmp_path, "--only-skip", "a GPU", status=1)
     assert "1 failed, 1 passed, 1 skipped, 1 xfailed, 1 error" in found
-    found = summary(tmp_path, "--only-skip", "a GPU", "--only-skip", "for ever")
+    found = summary(tmp_path, "--only-skip", "a GPU", "--only-skip", "for ever", status=1)
     assert "1 failed, 1 passed, 2 skipped, 1 xfailed" in found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import zlib
 
 import numpy as np
 import pytest
 
+from processes import run
 from sjft.randomness import permutation, random_bits, scale_to_integers, uniform
 
 WORD = 2**64
@@ -65,8 +65,7 @@ def test_draws_depend_on_nothing_but_their_arguments():
     script = (
         "from sjft.randomness import random_bits as r; print(r(3, 'a', 1, 2, size=50).tolist())"
     )
-    printed = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True)
-    assert printed.stdout.decode().strip() == str(first.tolist())
+    assert run(sys.executable, "-c", script).strip() == str(first.tolist())
 
 
 def test_draws_of_other_arguments_share_nothing():
