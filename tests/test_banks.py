@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from conftest import draw_image
 from drawn_banks import bank_of, random_weights, require, save_npz
+from processes import run
 from sjft.errors import InputError
 from sjft.images import decode_image
 from sjft_tools.banks import make_bank
@@ -201,11 +200,7 @@ def test_responses_do_not_depend_on_the_threads_of_a_library(kind: str, tmp_path
         out = str(tmp_path / f"{threads}.npz")
         arguments = [*kind.split(), weights, str(tmp_path / "images.npy"), out]
         variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        subprocess.run(
-            [sys.executable, "-c", THREADS, *arguments],
-            env={**os.environ, **dict.fromkeys(variables, threads)},
-            check=True,
-        )
+        run(sys.executable, "-c", THREADS, *arguments, **dict.fromkeys(variables, threads))
         with np.load(out) as stored:
             found.append([stored[name] for name in sorted(stored.files)])
     for one, other, here in zip(*found, bank.responses(images)):

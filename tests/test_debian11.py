@@ -23,6 +23,7 @@ import pytest
 
 from conftest import REPO, draw_image
 from joint_world import make_world
+from processes import descendants, run, start, survivors
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 
 SCRIPTS = REPO / "tests" / "debian11"
@@ -104,16 +105,7 @@ def debian11(capfd: pytest.CaptureFixture) -> Path:
 
 def inside(*command: str) -> str:
     """Run a command inside the root, check that it succeeds, return what it printed."""
-    process = subprocess.run(
-        [RUN, *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=1800,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout
-    return process.stdout
+    return run(RUN, *command, timeout_s=1800)
 
 
 @pytest.mark.usefixtures("debian11")
@@ -176,40 +168,20 @@ def test_root_and_checkout_are_read_only() -> None:
 
 
 def test_a_failure_is_passed_on(debian11: Path) -> None:
-    process = subprocess.run([RUN, "sh", "-c", "exit 3"], check=False)
-    assert process.returncode == 3
-
-
-def descendants(pid: int) -> list[int]:
-    """The ids of all processes that `pid` started and they in turn."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    found = [int(child) for child in text.split()]
-    return found + [pid for child in found for pid in descendants(child)]
+    run(RUN, "sh", "-c", "exit 3", status=3)
 
 
 def assert_nothing_stays(pids: list[int], folder: Path) -> None:
     """Wait at most 10 s for the processes to be gone; no mount may be left in `folder`."""
     assert pids
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert not survivors(pids, patience_s=10)
     assert os.fspath(folder) not in Path("/proc/mounts").read_text()
 
 
 @contextlib.contextmanager
 def started(*command: object, **environment: object) -> Iterator[subprocess.Popen]:
-    """A process whose output is one pipe, and which is killed at the end."""
-    with subprocess.Popen(
-        [str(word) for word in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **{name: str(value) for name, value in environment.items()}},
-    ) as process:
+    """A process that is killed at the end."""
+    with start(*command, **environment) as process:
         try:
             yield process
         finally:
@@ -298,14 +270,7 @@ def test_a_machine_that_does_not_allow_it(rights: tuple[str, ...], said: str) ->
         Path(folder).chmod(0o755)
         for name in ("tests/debian11", "tools/caffe"):
             shutil.copytree(REPO / name, Path(folder, name))
-        process = subprocess.run(
-            ["setpriv", *rights, "bash", Path(folder, "tests/debian11/run.sh"), "true"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "SJFT_CACHE": f"{folder}/cache"},
-            cwd="/",
-            check=False,
-        )
-        assert (process.returncode, process.stdout) == (CANNOT, said)
-        assert not Path(folder, "cache").exists()
+        script, cache = Path(folder, "tests/debian11/run.sh"), Path(folder, "cache")
+        command = ("setpriv", *rights, "bash", script, "true")
+        assert run(*command, cwd=Path("/"), status=CANNOT, SJFT_CACHE=cache) == said
+        assert not cache.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from graft_nets import (
     graft,
     write_data_bases,
 )
+from processes import run
 from sjft.errors import InputError
 from sjft_tools.netscope.rules import netscope_problems
 
@@ -79,8 +79,7 @@ def test_grafted_nets_train_a_step(data_folder, name):
         assert netscope_problems((folder / f"{file}.prototxt").read_text()) == []
     heads = [f"{old}_{task}" for old in CLASSIFIERS[name] for task in ("target", "source")]
     first = "a/3x3" if name == "googlenet" else "conv1"
-    step = [sys.executable, "-c", TRAIN_STEP, f"nets/{name}", first, *heads]
-    subprocess.run(step, cwd=data_folder, check=True, timeout=120, capture_output=True)
+    run(sys.executable, "-c", TRAIN_STEP, f"nets/{name}", first, *heads, cwd=data_folder)
 
 
 @pytest.mark.parametrize("name", ["alexnet", "googlenet", "squeezenet"])

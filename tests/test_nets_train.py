@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from caffe.proto import caffe_pb2
 
 import caffe
 from conftest import draw_image, write_image_lmdb
+from processes import caffe_train, run
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
 from sjft_tools.nets.backbones import BACKBONES
@@ -102,27 +102,12 @@ def test_backbones_train_jointly(photo_folder, net, frozen):
     if net == "squeezenet":
         nets.append((names["target_only_train_val"], [first, "fc_target"]))
     for file, layers in nets:
-        command = [sys.executable, "-c", STEP, file, state, *layers]
-        subprocess.run(command, cwd=photo_folder, check=True, timeout=300)
-
-
-def caffe_train(folder: Path, solver: str, *options: str) -> str:
-    process = subprocess.run(
-        ["caffe", "train", "-solver", solver, *options],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout[-4000:]
-    return process.stdout
+        run(sys.executable, "-c", STEP, file, state, *layers, cwd=photo_folder)
 
 
 @pytest.mark.parametrize("kind", ["joint", "target_only"])
 def test_demo_nets_train_on_the_command_line(demo_folder, kind):
-    log = caffe_train(demo_folder, f"nets/{kind}_solver.prototxt")
+    log = caffe_train(demo_folder, solver=f"nets/{kind}_solver.prototxt")
     assert "Use CPU" in log and "Optimization Done" in log
     assert re.search(r"Iteration 20, Testing net", log)
     losses = [float(x) for x in re.findall(r"Test net output.*target_loss = (\S+)", log)]
@@ -163,4 +148,4 @@ assert "fc_source" not in test.params
 assert (test.blobs["pool5_target"].data == test.blobs["pool5"].data).all()
 assert test.blobs["fc_target"].data.shape == (10, 10)
 """
-    subprocess.run([sys.executable, "-c", script], cwd=demo_folder, check=True, timeout=120)
+    run(sys.executable, "-c", script, cwd=demo_folder)

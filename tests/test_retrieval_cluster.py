@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import processes
 from retrieval_runs import World, forker, make_world, wait_for_shards
 
 pytest.importorskip("distributed")
@@ -104,14 +105,8 @@ cli.main()
 
 
 def start(world: World, *arguments: object, **variables: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-c", HASTY, *map(str, arguments)],
-        cwd=world.folder,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    command = (sys.executable, "-c", HASTY, *arguments)
+    return processes.start(*command, cwd=world.folder, **variables)
 
 
 def test_local_workers(world: World) -> None:

@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import processes
 from conftest import REPO, draw_image, write_image_lmdb
 from retrieval_runs import World, forker, make_world, wait_for_shards
 
@@ -45,14 +45,7 @@ def clean(world: World) -> Iterator[World]:
 
 def start(world: World, *arguments: object, **variables: str) -> subprocess.Popen:
     """Start ``sjft`` in the world's folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "sjft_tools.cli", *map(str, arguments)],
-        cwd=world.folder,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return processes.start(*processes.SJFT, *arguments, cwd=world.folder, **variables)
 
 
 def test_parts_side_by_side_under_clocks_that_differ(clean: World) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import pytest
 import caffe
 import original_fork as fork
 from conftest import SHARED, run_sjft
+from processes import caffe_train
 from sjft_tools.net_files import read_net
 from sjft_tools.netscope.rules import netscope_problems
 from sjft_tools.netscope.view import view
@@ -59,17 +59,8 @@ def test_a_joint_net_upgrades_and_trains(tmp_path):
     assert view(net, "net", "TRAIN", {}).unlike_caffe() == []
     (tmp_path / "solver.prototxt").write_text(SOLVER)
     assert "FAIL" not in run_sjft("check", "solver.prototxt", cwd=tmp_path)
-    process = subprocess.run(
-        ["caffe", "train", "-solver", "solver.prototxt"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout[-3000:]
-    losses = [float(x) for x in re.findall(r"Iteration \d+.*, loss = (\S+)", process.stdout)]
+    log = caffe_train(tmp_path)
+    losses = [float(x) for x in re.findall(r"Iteration \d+.*, loss = (\S+)", log)]
     assert len(losses) >= 3 and np.isfinite(losses).all()
 
 
