@@ -82,7 +82,14 @@ build() {
     logged env PYTHONPATH="$work/caffe/python" "$VENV/bin/python" -c 'import caffe'
 }
 
-mkdir -p "$CACHE"
+# Removes what builds left that were killed: where a lock can be had, none is running.
+remove_leftovers() {
+    local work
+    for work in "$CACHE"/caffe-*.tmp.*; do
+        [ ! -d "$work" ] || flock --nonblock "${work%.tmp.*}.lock" rm -rf "$work" || true
+    done
+}
+
 if [ "$CUDA" = 1 ]; then
     find_cuda
     say "CUDA $NVCC_VERSION of $NVCC for ${CUDA_ARCHITECTURES//;/ }"
@@ -90,11 +97,13 @@ fi
 ROOT=$CACHE/caffe-$(ingredients | sha256sum | cut -c 1-16)
 mkdir -p "$CHECKOUT/build"
 if [ ! -d "$ROOT" ]; then
+    make_cache
+    remove_leftovers
     LOG=$ROOT.log
     exec 9>"$ROOT.lock"
     flock --nonblock 9 || { say "another build of the same Caffe is running; waiting for it" && flock 9; }
     if [ ! -d "$ROOT" ]; then
-        rm -rf "$ROOT".tmp.*  # of a build that was killed: the lock says that none is running
+        rm -rf "$ROOT".tmp.*  # of the build waited for, if it was killed
         WORK=$(mktemp -d "$ROOT.tmp.XXXXXX")
         trap 'rm -rf "$WORK"' EXIT
         trap 'exit 130' INT

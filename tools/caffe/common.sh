@@ -4,7 +4,8 @@ TOOLS_CAFFE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CHECKOUT=$(cd "$TOOLS_CAFFE/../.." && pwd)
 PYTHON=${PYTHON:-/usr/bin/python3}
 VENV=$CHECKOUT/build/venv
-CACHE=${SJFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sjft}
+CACHE=${SJFT_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/sjft}
+[[ $CACHE = /* ]] || CACHE=$PWD/$CACHE
 
 # The last Debian release with a source package of Caffe, and the package's version there.
 CAFFE_SUITE=bullseye
@@ -33,6 +34,12 @@ say() { echo "$(basename "$0"): $*"; }
 die() {
     echo "$(basename "$0"): error: $*" >&2
     exit 1
+}
+
+make_cache() {
+    mkdir -p "$CACHE" 2>/dev/null && [ -w "$CACHE" ] ||
+        die "the folder '$CACHE', where the built Caffe is kept, cannot be written to;" \
+            "name another: SJFT_CACHE=DIR"
 }
 
 # CUDA and SLIM, the two choices of a build: 1, or 0 when they are unset or empty.

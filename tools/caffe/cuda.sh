@@ -33,17 +33,27 @@ find_nvcc() {
             "and name its folder: CUDA_HOME=DIR"
     NVCC=$PYPI_FOLDER/nvidia/cu13/bin/nvcc
     # The names by which nvcc and CMake look for libraries.
-    ln -sfn lib "$PYPI_FOLDER/nvidia/cu13/lib64"
-    ln -sf libcudart.so.13 "$PYPI_FOLDER/nvidia/cu13/lib/libcudart.so"
+    [ -e "$PYPI_FOLDER/nvidia/cu13/lib64" ] || ln -sfn lib "$PYPI_FOLDER/nvidia/cu13/lib64"
+    [ -e "$PYPI_FOLDER/nvidia/cu13/lib/libcudart.so" ] ||
+        ln -sf libcudart.so.13 "$PYPI_FOLDER/nvidia/cu13/lib/libcudart.so"
 }
 
 # from_pypi WHAT REQUIREMENT...: sets PYPI_FOLDER to a folder of the cache that holds these packages, once
 # for all builds; status 1 if they cannot be had.
 from_pypi() {
-    local what=$1 work
+    local what=$1
     shift
     PYPI_FOLDER=$CACHE/cuda-$(printf '%s\n' "$@" | sha256sum | cut -c 1-16)
     [ ! -d "$PYPI_FOLDER" ] || return 0
+    make_cache
+    # Of two builds at once, one fetches while the other waits.
+    { flock 8 && { [ -d "$PYPI_FOLDER" ] || fetch_packages "$what" "$@"; }; } 8>"$PYPI_FOLDER.lock"
+}
+
+fetch_packages() {
+    local what=$1 work
+    shift
+    rm -rf "$PYPI_FOLDER".tmp.*  # of a build that was killed
     say "fetching $what from PyPI"
     work=$(mktemp -d "$PYPI_FOLDER.tmp.XXXXXX")
     if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --target "$work" "$@" \
@@ -52,14 +62,14 @@ from_pypi() {
         return 1
     fi
     chmod 755 "$work"
-    # Two builds at once fetch twice; the second finds the first one's folder.
-    mv -T "$work" "$PYPI_FOLDER" 2>/dev/null || rm -rf "$work"
+    mv -T "$work" "$PYPI_FOLDER"
 }
 
 # Sets CUDA_ARCHITECTURES: machine code for each, and PTX of the last for GPUs to come.
 find_architectures() {
     local arch known list=()
-    known=$("$NVCC" --list-gpu-arch | sed 's/compute_//' | sort -n | tr '\n' ' ')
+    known=$("$NVCC" --list-gpu-arch 2>/dev/null | sed 's/compute_//' | sort -n | tr '\n' ' ') ||
+        die "nvcc $NVCC_VERSION is too old; expected CUDA 11 or newer"
     if [ -n "${CUDA_ARCH:-}" ]; then
         list=(${CUDA_ARCH//[,;]/ })
     else
@@ -123,9 +133,9 @@ find_libraries() {
 
 find_cuda() {
     find_nvcc
-    NVCC_VERSION=$("$NVCC" --version | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p')
+    NVCC_VERSION=$("$NVCC" --version 2>/dev/null | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p') || true
     # The nvcc on PATH may be a script that calls another; its own settings name its folder.
-    TOOLKIT=$("$NVCC" --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p')
+    TOOLKIT=$("$NVCC" --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p') || true
     [ -n "$NVCC_VERSION" ] && [ -d "$TOOLKIT" ] || die "'$NVCC' does not work; try it with --version"
     TOOLKIT=$(cd "$TOOLKIT" && pwd)
     [ ! -x "$TOOLKIT/bin/nvcc" ] || NVCC=$TOOLKIT/bin/nvcc

@@ -43,7 +43,7 @@ and run the same command again."
     fi
 fi
 
-mkdir -p "$CACHE"
+make_cache
 LOG=$CACHE/packages.log
 : >"$LOG"
 say "installing ${#MISSING[@]} Debian packages: ${MISSING[*]}"

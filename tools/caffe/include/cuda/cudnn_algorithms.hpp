@@ -3,7 +3,7 @@
 //
 // Built on the queries that replaced them (cudnnGetConvolution...Algorithm_v7): the first algorithm
 // whose workspace is within a limit. Caffe's own limit, 8 MiB, is of a time when every layer kept its
-// workspaces; now all share them (cudnn_workspace.hpp). Caffe asks anew at every forward pass, for the algorithm
+// workspaces; now all share them (cudnn_shared.hpp). Caffe asks anew at every forward pass, for the algorithm
 // and for its workspace, so the answers are kept, by device and shapes. The environment changes the choice:
 //   SJFT_CUDNN_WORKSPACE=64       another limit than 512 MiB, for each of a convolution's three passes
 //   SJFT_CUDNN_SEARCH=1           time the algorithms (cudnnFindConvolution...Algorithm) instead of
