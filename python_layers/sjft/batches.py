@@ -37,6 +37,8 @@ class Batches:
     #: Of tops that show pixels the mean, float32, in a shape to be subtracted from theirs. Worker
     #: processes pass these tops on as the pixels' bytes, a fourth of the memory and its traffic.
     means: Mapping[str, np.ndarray] = {}
+    #: Top of labels -> how many classes they are of: one more than the greatest label.
+    classes: Mapping[str, int] = {}
 
     def summary(self) -> str:
         """Return what is served, in a few words for the log."""
@@ -116,6 +118,10 @@ class JointBatches(Batches):
             "target_indices": (n,),
         }
         self.source_classes = len(self._selection.classes)
+        self.classes = {
+            "target_labels": int(self._targets[0].labels.max()) + 1,
+            "source_labels": self.source_classes,
+        }
 
     def summary(self) -> str:
         """Return the sizes of both sets: see Batches."""
@@ -179,6 +185,7 @@ class TargetBatches(Batches):
         self.means = _means(params)
         n, crop = params.batch_size, params.geometry.crop
         self.tops = {"data": (n, 3, crop, crop), "labels": (n,)}
+        self.classes = {"labels": int(self._target.labels.max()) + 1}
 
     def summary(self) -> str:
         """Return the size of the set: see Batches."""

@@ -59,6 +59,8 @@ class DataLayer(caffe.Layer):
         _check_size(batches.tops)
         self._names = names[: len(top)]
         self._shapes = [batches.tops[name] for name in self._names]
+        #: How many classes the labels in each top are of, 0 if there are none in it.
+        self.label_classes = [batches.classes.get(name, 0) for name in self._names]
         self._report = WaitReport(
             type(self).__name__,
             prefetch.report_every,

@@ -25,7 +25,14 @@ from sjft.parent_death import die_with_parent
 
 #: The terminal's and the batch system's signals go to all processes of a job, and are for the one
 #: that trains to judge.
-_IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
+_IGNORED = (
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGTERM,
+    signal.SIGXCPU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 #: Caffe may have installed glog's handlers for these.
 _DEFAULTED = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)
 

@@ -7,6 +7,7 @@ sjft/layers.py describe the keys to users.
 from __future__ import annotations
 
 import os
+import sys
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -156,12 +157,12 @@ def parse_joint_data(param_str: str, ranks: int = 1) -> JointDataParams:
             f"{p.batch_size}"
         )
     return JointDataParams(
-        target=[p.target] if isinstance(p.target, str) else p.target,
-        source=p.source,
-        neighbours=p.neighbours,
+        target=[as_path(t) for t in ([p.target] if isinstance(p.target, str) else p.target)],
+        source=as_path(p.source),
+        neighbours=as_path(p.neighbours),
         batch_size=p.batch_size,
         k0=p.k0,
-        levels=p.levels,
+        levels=None if p.levels is None else as_path(p.levels),
         min_source_per_class=p.min_source_per_class,
         max_per_class=p.max_per_class,
         geometry=_geometry(p, layer, p.mirror),
@@ -194,7 +195,7 @@ def parse_target_data(param_str: str, train: bool, ranks: int = 1) -> TargetData
             )
     seed = (1 if p.seed is None else p.seed) if train else None
     return TargetDataParams(
-        target=p.target,
+        target=as_path(p.target),
         batch_size=p.batch_size,
         geometry=geometry,
         mean=np.array(p.mean, np.float32),
@@ -214,6 +215,20 @@ def parse_multi_task_loss(param_str: str) -> MultiTaskLossParams:
     """Parse MultiTaskLossLayer's ``param_str``. Raises InputError."""
     p = parse_params(param_str, MULTI_TASK_LOSS_SPEC, "MultiTaskLossLayer")
     return MultiTaskLossParams(p.weights, p.ignore_label)
+
+
+def as_path(text: str) -> str:
+    """Return the path that a prototxt file gives in UTF-8 as this process has to name it.
+
+    Inside the caffe command Python takes paths to be in the locale's encoding, which is ASCII where
+    the environment names no locale, as under cron and in containers.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return text
+    try:
+        return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # no path of any file
+        return text
 
 
 def _geometry(p: SimpleNamespace, layer: str, mirror: bool) -> Geometry:

@@ -48,7 +48,8 @@ def read_levels(path: str | None, target: ImageLmdb) -> Levels:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"the levels file {path} cannot be read: {error}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"the levels file {path} cannot be read: {reason}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found not in (LEVELS, LEVELS_AND_NEIGHBOURS):
         raise InputError(f"{path} is not a levels file: format {found!r}, expected {LEVELS!r}")

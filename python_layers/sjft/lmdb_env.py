@@ -60,7 +60,8 @@ def open_env(path: str, role: str, folder: str | None = None) -> lmdb.Environmen
         return env
     try:
         # lock=False: nothing here writes; read-only file systems and killed readers do no harm
-        env = lmdb.open(folder, readonly=True, lock=False, readahead=False, max_dbs=0)
+        # as bytes: py-lmdb does not encode all paths as the system does
+        env = lmdb.open(os.fsencode(folder), readonly=True, lock=False, readahead=False, max_dbs=0)
         needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     except lmdb.Error as error:
         raise InputError(f"the {role} LMDB {path} cannot be opened: {error}") from None

@@ -39,7 +39,7 @@ def serve(batches: Batches, ring: Ring, own: socket.socket, words: int) -> None:
             outcome, text = BAD_INPUT, str(error)
         except Exception:
             outcome, text = FAILED, traceback.format_exc()
-        encoded = text.encode()
+        encoded = text.encode(errors="surrogateescape")  # of a path that is not UTF-8
         own.sendall(REPLY.pack(batch, outcome, len(encoded)) + encoded)
 
 

@@ -99,7 +99,8 @@ class WorkerHandle:
             end = REPLY.size + length
             if len(self._received) < end:
                 break
-            replies.append(Reply(batch, outcome, self._received[REPLY.size : end].decode()))
+            text = self._received[REPLY.size : end].decode(errors="surrogateescape")
+            replies.append(Reply(batch, outcome, text))
             del self._received[:end]
             self.jobs.remove(batch)
         return replies
