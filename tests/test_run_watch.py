@@ -33,6 +33,7 @@ from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import Marker, Step, read_markers
 from sjft_tools.experiment.time_left import TimeLeft, duration
 from sjft_tools.experiment.watch import Watch
+from sjft_tools.net_files import caffe_messages
 
 
 def step(name: str, size: int = 1) -> Step:
@@ -107,15 +108,22 @@ def test_estimates_beside_what_was_written(
         written = sum(path.stat().st_size for path in files)
         (tmp_path / "snapshots").mkdir()
         prefix = str(tmp_path / "snapshots" / f"round_{number}")
-        assert 0.9 * written < snapshots(prefix, max_iter, 4, facts.weights) < 1.1 * written
+        solver = caffe_messages().SolverParameter(
+            snapshot_prefix=prefix, max_iter=max_iter, snapshot=4
+        )
+        assert 0.9 * written < snapshots(solver, facts.weights) < 1.1 * written
         # those that are there need no more room
         for path in files:
             if "_iter_4." in path.name:
                 shutil.copy(path, tmp_path / "snapshots")
                 written -= path.stat().st_size
-        assert 0.9 * written < snapshots(prefix, max_iter, 4, facts.weights) < 1.1 * written
+        assert 0.9 * written < snapshots(solver, facts.weights) < 1.1 * written
         shutil.rmtree(tmp_path / "snapshots")
-    assert snapshots(str(tmp_path / "x"), 100, 0, 7) == 2 * 7
+    for kind, copies in (("SGD", 2), ("Adam", 3), ("AdaDelta", 3), ("a fork's own", 2)):
+        solver = caffe_messages().SolverParameter(
+            snapshot_prefix=str(tmp_path / "x"), max_iter=100, type=kind
+        )
+        assert snapshots(solver, 7) == copies * 7
     images = plan.experiment.images["source"]
     size = (folder / "source_lmdb" / "data.mdb").stat().st_size
     assert 0.3 * size < converted(images) <= size

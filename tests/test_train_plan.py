@@ -6,12 +6,12 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 
+from processes import SJFT, read_until
 from sjft.errors import InputError
 from sjft_tools.commands.train import add_arguments
 from sjft_tools.training.plan import Plan, make_plan, snapshot_prefix, working_solver
@@ -62,6 +62,17 @@ def write_snapshot(iteration: int) -> None:
         ),
         ("", ("--weights", "cut,whole"), "the weights cut is cut short, or not a file of Caffe's"),
         ("", ("--weights", "whole, empty"), "the weights empty is empty: expected a complete .caf"),
+        ("", ("--weights", "whole,"), "the weights 'whole,' name no file between their commas"),
+        ("", ("--snapshot", "model"), "the snapshot model is cut short: expected a complete .so"),
+        ("base_lr", (), "solver.prototxt has no base_lr, without which nothing is learned"),
+        ("max_iter", (), "solver.prototxt has no max_iter: expected the number of iterations"),
+        ("max_iter: -4", (), "solver.prototxt has max_iter: -4, expected at least 1"),
+        ("iter_size: 0", (), "solver.prototxt has iter_size: 0, expected at least 1"),
+        (
+            "test_iter: 0 test_interval: 1",
+            (),
+            "solver.prototxt has test_iter: 0, expected at least 1",
+        ),
         ("", ("--weights", "x.h5"), "the weights x.h5 is not an HDF5 file"),
         (
             "",
@@ -86,8 +97,12 @@ def test_refusals(here: Path, solver: str, words: tuple[str, ...], message: str)
     Path("cut").write_bytes(model[:-1])
     Path("empty").touch()
     Path("x.h5").write_bytes(model)
+    Path("model").write_bytes(b"\x0a\x03net" + model)  # as of a net with a name
     prefix = "" if "snapshot_prefix" in solver else ' snapshot_prefix: "x"'
     base = SOLVER.replace('net: "net.prototxt"', "") if solver.startswith("net:") else SOLVER
+    if solver.startswith(("base_lr", "max_iter")):
+        base = re.sub(rf"{solver.partition(':')[0]}: \S+", "", base)
+        solver = solver if ":" in solver else ""
     Path("solver.prototxt").write_text(f"{solver} {base}{prefix}")
     before = sorted(os.listdir())
     with pytest.raises(InputError, match=message):
@@ -194,13 +209,11 @@ def test_the_solver_that_caffe_gets(here: Path) -> None:
 
 
 def test_training_outlives_its_terminal(here: Path) -> None:
-    command = [sys.executable, "-m", "sjft_tools.cli", "train", "solver.prototxt"]
+    command = [*SJFT, "train", "solver.prototxt"]
     reading, writing = os.pipe()
     process = subprocess.Popen(command, stderr=writing)
     os.close(writing)
-    words = b""
-    while b"training" not in words:
-        words += os.read(reading, 100)
-    os.close(reading)
+    with open(reading, "rb") as terminal:
+        read_until(terminal, b"training")
     assert process.wait(timeout=120) == 0
     assert Path("x_iter_4.caffemodel").exists()

@@ -87,6 +87,7 @@ def test_a_rank_that_fails_ends_with_a_status(
             max_iter=20,
             snapshot=0,
             snapshot_after_train=False,
+            with_gradients=False,
             weights=[],
             snapshots=[],
             must_resume=False,

@@ -152,7 +152,8 @@ def check_no_room(words: str, folder: Path, place: str) -> None:
     found = re.search(
         rf"error: the snapshot of iteration (\d+) could not be written to {place}x_iter_\1"
         r".caffemodel and .solverstate \((.+)\): expected room for about 0.[0-9] MiB in (.+), "
-        rf"where .* MiB are free; (there is no snapshot yet|the newest snapshot is {place}x_iter_)",
+        rf"where .* MiB are free(?:; a quota, or 'ulimit -f', may leave less)?; "
+        rf"(there is no snapshot yet|the newest snapshot is {place}x_iter_)",
         words,
     )
     assert found is not None, words
@@ -177,3 +178,4 @@ def test_files_may_not_become_as_large_as_a_snapshot(world: World, tmp_path: Pat
     )
     words = run("bash", "-c", command, cwd=tmp_path)
     check_no_room(words + "".join(debris(tmp_path)), tmp_path, "")
+    assert "are free; a quota, or 'ulimit -f', may leave less" in words

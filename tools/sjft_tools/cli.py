@@ -127,8 +127,19 @@ def _run_command(command: str, arguments: list[str]) -> None:
         _fail(command, f"{error.strerror}{place}: expected room and leave to write there", 1)
 
 
+def _open_closed_streams() -> None:
+    """Open the standard streams that are closed, as some daemons leave them, for nothing.
+
+    The next file to be opened would pass for one of them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run ``sjft`` with `argv` (default: the process's); leaves through SystemExit on failure."""
+    _open_closed_streams()
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0].startswith("-"):
         parser = _top_parser()

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.experiment.step import Step
-from sjft_tools.training.snapshots import snapshot_files
+from sjft_tools.training.snapshots import histories, snapshot_files
 from sjft_tools.work_folder import default_work
 
 #: Pictures, reports, logs: what every step writes at most, if not more.
@@ -108,13 +109,14 @@ def scored(images: str, classes: int) -> int:
     return ImageLmdb(images).count * classes * _PER_SCORE
 
 
-def snapshots(prefix: str, max_iter: int, interval: int, weights: int) -> int:
+def snapshots(solver: Any, weights: int) -> int:
     """Return the bytes of the snapshots that a training run has still to write.
 
-    `prefix`: its snapshot_prefix; `interval`: iterations between two, 0 for one at the end;
-    `weights`: the bytes of the net's weights, of which a snapshot holds two: the solver keeps a
-    history of each.
+    `solver`: its SolverParameter; `weights`: the bytes of the net's weights, which a snapshot holds
+    once in the model, and as often in the state as this type of solver keeps histories of them.
     """
-    newest = max((file.iteration for file in snapshot_files(prefix)), default=0)
-    iterations = {*range(interval, max_iter, interval), max_iter} if interval else {max_iter}
-    return 2 * weights * sum(iteration > newest for iteration in iterations)
+    newest = max((file.iteration for file in snapshot_files(solver.snapshot_prefix)), default=0)
+    last, interval = solver.max_iter, solver.snapshot
+    iterations = {*range(interval, last, interval), last} if interval > 0 else {last}
+    copies = 1 + (histories(f"{solver.type}Solver") or 1)
+    return copies * weights * sum(iteration > newest for iteration in iterations)

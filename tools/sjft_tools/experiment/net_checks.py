@@ -22,6 +22,7 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.image_sets.class_folders import folder_names
 from sjft_tools.models.loading import borrowers
 from sjft_tools.net_files import caffe_messages, layers_of, read_net
+from sjft_tools.training.plan import check_format
 
 #: Published set -> its classes; of Caltech-256 without the clutter, which is one more.
 _PUBLISHED = {
@@ -98,6 +99,8 @@ def check_nets(plan: Plan, labels: Mapping[str, Labels]) -> None:
     _check_crops(plan)
     path = net_of(plan.experiment.net["solver"])
     joint = read_net(path)
+    solver = plan.experiment.net["solver"]
+    check_format(read_message(solver, caffe_messages().SolverParameter()), solver)
     outputs = {name: count for phase in ("TRAIN", "TEST") for name, count in _outputs(joint, phase)}
     for key in ("deploy", "deploy_dense"):
         deploy = plan.experiment.net[key]

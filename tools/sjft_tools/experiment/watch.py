@@ -52,9 +52,7 @@ class Watch:
             return disk_space.retrieved(plan.lmdb("target_train"), plan.experiment.neighbours["k"])
         if step.kind == "train":
             solver = read_message(step.words[2], caffe_messages().SolverParameter())
-            return disk_space.snapshots(
-                solver.snapshot_prefix, solver.max_iter, solver.snapshot, self._facts.weights
-            )
+            return disk_space.snapshots(solver, self._facts.weights)
         if step.kind in ("test", "validation"):
             classes = max(self._facts.classes.values(), default=0)
             return disk_space.scored(plan.lmdb(f"target_{step.kind}"), classes)

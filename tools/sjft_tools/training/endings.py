@@ -49,7 +49,7 @@ def _reported(
         text = f"done{_when(record)}: {weights}, values in {plan.csv}, log in {plan.log}"
         return Ending(0, text)
     if name == "stopped":
-        number = asked or signal.SIGTERM
+        number = asked or signal.Signals(values[0])
         text = f"stopped by {number.name}{_when(record)}: {_how_to_go_on(plan, record)}"
         return Ending(128 + number, text)
     if name == "diverged":

@@ -22,9 +22,10 @@ class Job:
 
     `solver`: a file in which the solver takes no snapshots of its own and writes those it is told
     to take under `working_prefix`; they appear under `prefix` every `snapshot` iterations (0:
-    never) and, if `snapshot_after_train`, at the end. It starts with the first complete one of
-    the states `snapshots`, which must be so if `must_resume`; else with the files `weights`. The
-    files `superseded` are removed before the first iteration.
+    never) and, if `snapshot_after_train`, at the end; `with_gradients`: see snapshots.Shape. It
+    starts with the first complete one of the states `snapshots`, which must be so if
+    `must_resume`; else with the files `weights`. The files `superseded` are removed before the
+    first iteration.
     """
 
     solver: str
@@ -33,6 +34,7 @@ class Job:
     max_iter: int
     snapshot: int
     snapshot_after_train: bool
+    with_gradients: bool
     weights: list[str]
     snapshots: list[str]
     must_resume: bool
@@ -102,9 +104,9 @@ class Reports:
         """All is done."""
         self._send("finished")
 
-    def stopped(self, iteration: int) -> None:
-        """Training stopped, as it was asked to, after so many iterations."""
-        self._send("stopped", iteration)
+    def stopped(self, number: int) -> None:
+        """Training stopped, as the signal `number` asked it to."""
+        self._send("stopped", number)
 
     def diverged(self, text: str) -> None:
         """Training cannot go on: the loss or the weights are not finite."""

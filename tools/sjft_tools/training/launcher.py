@@ -19,9 +19,9 @@ from sjft_tools.training.plan import Plan, working_solver
 from sjft_tools.training.processes import SolverProcess
 from sjft_tools.training.record import Record
 from sjft_tools.training.screen import Screen
+from sjft_tools.training.watch import SIGNALS
 from sjft_tools.training.workplace import Workplace, workplace
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WAIT_S = 0.5
 #: Signals that come together, as from batch systems that send several, are one request.
 _SETTLED_S = 2.0
@@ -96,6 +96,7 @@ class Launcher:
                 max_iter=self._plan.solver.max_iter,
                 snapshot=self._plan.solver.snapshot,
                 snapshot_after_train=self._plan.solver.snapshot_after_train,
+                with_gradients=self._plan.solver.snapshot_diff,
                 weights=self._plan.weights,
                 snapshots=self._plan.snapshots,
                 must_resume=self._plan.must_resume,
@@ -104,7 +105,13 @@ class Launcher:
                 rank=rank,
                 launcher=os.getpid(),
             )
-            self._processes.append(SolverProcess(job, self._place.lock))
+            try:
+                self._processes.append(SolverProcess(job, self._place.lock))
+            except OSError as error:
+                raise InputError(
+                    f"the process that trains cannot be started ({error.strerror}): expected room "
+                    f"for another process (ulimit -u) and its files (ulimit -n)"
+                ) from None
         if self.asked is not None:  # while one was being started
             self._kill()
 
@@ -138,7 +145,7 @@ class Launcher:
 
     @contextlib.contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
-        previous = {number: signal.getsignal(number) for number in _SIGNALS}
+        previous = {number: signal.getsignal(number) for number in SIGNALS}
         for number, handler in previous.items():
             if handler is not signal.SIG_IGN:  # as nohup leaves SIGHUP
                 signal.signal(number, self._on_signal)

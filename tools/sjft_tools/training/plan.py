@@ -13,7 +13,7 @@ from sjft_tools.checks.report import CheckFailed
 from sjft_tools.checks.solver import layer_types, snapshots
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.training.snapshot_files import IncompleteError, read_model, read_state
-from sjft_tools.training.snapshots import SnapshotFile, snapshot_files
+from sjft_tools.training.snapshots import STATE, SnapshotFile, snapshot_files
 
 _HDF5_START = b"\x89HDF\r\n\x1a\n"
 
@@ -67,11 +67,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
         layer_types(nets, list(caffe.layer_type_list()))
     except CheckFailed as failure:
         raise InputError(f"{failure.problem.rstrip('.')}: {failure.remedy}") from None
-    if solver.snapshot_format != caffe_pb2.SolverParameter.BINARYPROTO:
-        raise InputError(
-            f"{args.solver} has snapshot_format: HDF5, of which sjft train cannot tell whether it "
-            f"is complete: expected BINARYPROTO; or use 'caffe train'"
-        )
+    check_format(solver, args.solver)
+    _check_numbers(solver, args.solver)
     prefix = snapshot_prefix(solver, args.solver)
     weights = _weights(solver, args)
     for path in weights:
@@ -113,6 +110,31 @@ def working_solver(plan: Plan, working_prefix: str) -> Any:
     return solver
 
 
+def check_format(solver: Any, path: str) -> None:
+    """Raise InputError if the solver in the file `path` wants snapshots that are not taken here."""
+    if solver.snapshot_format != type(solver).BINARYPROTO:
+        raise InputError(
+            f"{path} has snapshot_format: HDF5, of which sjft train cannot tell whether it is "
+            f"complete: expected BINARYPROTO; or use 'caffe train'"
+        )
+
+
+def _check_numbers(solver: Any, path: str) -> None:
+    """Refuse what Caffe takes, and then trains nothing or divides by zero."""
+    if not solver.HasField("base_lr"):
+        raise InputError(f"{path} has no base_lr, without which nothing is learned: expected one")
+    if not solver.HasField("max_iter"):
+        raise InputError(f"{path} has no max_iter: expected the number of iterations")
+    for field, values in (
+        ("max_iter", [solver.max_iter]),
+        ("iter_size", [solver.iter_size]),
+        ("test_iter", solver.test_iter),
+    ):
+        for value in values:
+            if value < 1:
+                raise InputError(f"{path} has {field}: {value}, expected at least 1")
+
+
 def _check_folder(solver: Any, path: str) -> None:
     """Check the folder of the snapshots, in which the log lies even if there are none."""
     with_snapshots = type(solver)()
@@ -146,7 +168,10 @@ def _weights(solver: Any, args: argparse.Namespace) -> list[str]:
     given = [args.weights] if args.weights is not None else list(getattr(solver, "weights", []))
     if args.snapshot is not None:
         return []
-    return [path.strip() for paths in given for path in paths.split(",")]
+    paths = [path.strip() for paths in given for path in paths.split(",")]
+    if "" in paths:
+        raise InputError(f"the weights {given[0]!r} name no file between their commas")
+    return paths
 
 
 def _check_weights(path: str) -> None:
@@ -168,7 +193,16 @@ def _starts(existing: list[SnapshotFile], args: argparse.Namespace) -> list[str]
     """Return the solver states that the run may go on from, the best first."""
     if args.snapshot is not None:
         return [args.snapshot]
-    return [file.path for file in existing if file.is_state] if args.resume else []
+    if not args.resume:
+        return []
+    states = [file for file in existing if file.is_state]
+    newest = next((file for file in existing if file.path.endswith(f"{STATE}.h5")), None)
+    if newest is not None and (not states or newest.iteration > states[0].iteration):
+        raise InputError(
+            f"the newest snapshot, {newest.path}, is an HDF5 file, from which sjft train cannot go "
+            f"on: use 'caffe train -snapshot', or move the .h5 files away"
+        )
+    return [file.path for file in states]
 
 
 def _superseded(existing: list[SnapshotFile], prefix: str, args: argparse.Namespace) -> list[str]:

@@ -10,6 +10,7 @@ import os
 from typing import BinaryIO, NamedTuple
 
 from sjft_tools.training.wire_format import (
+    VARINT,
     Field,
     WireError,
     bytes_field,
@@ -73,7 +74,7 @@ def read_state(path: str) -> State:
     history = []
     with _opened(path) as file:
         for field in _whole(file, path):
-            if field.number == _ITER:
+            if field.number == _ITER and field.wire_type == VARINT:
                 iteration = read_varint(file, field)
             elif field.number == _LEARNED_NET:
                 model = os.fsdecode(read_bytes(file, field))

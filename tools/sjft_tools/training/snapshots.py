@@ -30,6 +30,11 @@ _HISTORIES = {
 }
 
 
+def histories(solver: str) -> int | None:
+    """Return how many histories of every blob a solver of this class keeps; None if not known."""
+    return _HISTORIES.get(solver)
+
+
 class TrainingFailed(Exception):
     """Training cannot go on; one sentence says why."""
 
@@ -68,12 +73,14 @@ class Shape(NamedTuple):
     """What a snapshot of a solver holds.
 
     `layers`: name and sizes of blobs of every layer; `learnable`: the sizes of all blobs, shared
-    ones once; `histories`: how many histories of each the solver keeps, None if not known.
+    ones once; `histories`: how many histories of each the solver keeps, None if not known;
+    `with_gradients`: whether models hold every blob's gradient too (snapshot_diff).
     """
 
     layers: list[tuple[str, Sizes]]
     learnable: Sizes
     histories: int | None
+    with_gradients: bool = False
 
     def is_history(self, sizes: Sizes) -> bool:
         """Whether a solver's history has these sizes."""
@@ -90,7 +97,8 @@ class Shape(NamedTuple):
     def bytes_needed(self) -> int:
         """About how much room taking a snapshot takes, its state being copied once."""
         history = (self.histories or 1) * sum(self.learnable)
-        return 4 * (sum(map(sum, (sizes for _, sizes in self.layers))) + 2 * history)
+        weights = (2 if self.with_gradients else 1) * sum(sum(sizes) for _, sizes in self.layers)
+        return 4 * (weights + 2 * history)
 
 
 def learnable_blobs(net: Any) -> list[Any]:
@@ -103,13 +111,13 @@ def learnable_blobs(net: Any) -> list[Any]:
     return list(blobs.values())
 
 
-def shape_of(solver: Any) -> Shape:
-    """Return the Shape of snapshots of pycaffe's `solver`."""
+def shape_of(solver: Any, with_gradients: bool = False) -> Shape:
+    """Return the Shape of snapshots of pycaffe's `solver`; `with_gradients`: see Shape."""
     layers = []
     for name, layer in zip(solver.net._layer_names, solver.net.layers):
         layers.append((name, tuple(layer.blobs[i].count for i in range(len(layer.blobs)))))
     learnable = tuple(blob.count for blob in learnable_blobs(solver.net))
-    return Shape(layers, learnable, _HISTORIES.get(type(solver).__name__))
+    return Shape(layers, learnable, histories(type(solver).__name__), with_gradients)
 
 
 def choose(
@@ -229,10 +237,12 @@ class Saver:
 def not_written(prefix: str, iteration: int, needed: int, why: str) -> str:
     """Return what to say of a snapshot that could not be written, `needed` being bytes."""
     folder = os.path.dirname(prefix) or "."
+    free = free_bytes(folder)
+    limits = "; a quota, or 'ulimit -f', may leave less" if free >= needed else ""
     return (
         f"the snapshot of iteration {iteration} could not be written to "
         f"{snapshot_path(prefix, iteration, MODEL)} and {STATE} ({why}): expected room for about "
-        f"{mib(needed)} in {folder}, where {mib(free_bytes(folder))} are free"
+        f"{mib(needed)} in {folder}, where {mib(free)} are free{limits}"
     )
 
 

@@ -19,6 +19,7 @@ from sjft.parent_death import die_with_parent
 from sjft.resume import read_schedule, start_at
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.training.job import Job, Reports
+from sjft_tools.training.labels import check_labels
 from sjft_tools.training.several_gpus import join, take_rank
 from sjft_tools.training.snapshot_files import IncompleteError, copy_state, read_model, read_state
 from sjft_tools.training.snapshots import (
@@ -56,6 +57,9 @@ def main() -> None:
 
 def _report_failure(error: Exception, reports: Reports) -> None:
     """Report the error that is being handled."""
+    printed = getattr(sys, "last_value", None)
+    if isinstance(error, SystemError) and isinstance(printed, Exception):
+        error = printed  # Caffe prints what making a layer raised, and loses it
     if isinstance(error, InputError):
         reports.failed(2, str(error))
     elif isinstance(error, Diverged):
@@ -78,7 +82,8 @@ def train(job: Job, reports: Reports, stop: StopRequest) -> None:
     if len(job.gpus) > 1:
         take_rank(caffe, job)
     solver = caffe.get_solver(job.solver)
-    shape = shape_of(solver)
+    check_labels(solver, job.solver)
+    shape = shape_of(solver, job.with_gradients)
     snapshot = _restore(solver, job, shape, reports)
     if snapshot is None:
         _load(solver, job, shape, reports)
@@ -110,7 +115,7 @@ def _lead(
         solver.solve()
         watch.between()
     except Stopped:
-        reports.stopped(solver.iter)
+        reports.stopped(stop.number)
     except Exception as error:
         if not watch.in_data_layer:
             raise

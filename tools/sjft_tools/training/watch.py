@@ -15,6 +15,17 @@ from typing import Any
 from sjft_tools.training.job import Job, Reports
 from sjft_tools.training.snapshots import Diverged, Saver, Shape
 
+#: Requests to end: the terminal's, and those of which batch systems send one or the other before
+#: they kill, as at the end of the CPU time (SIGXCPU).
+SIGNALS = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGXCPU,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
 
 class Stopped(Exception):
     """Training was asked to stop, and did so between two iterations."""
@@ -26,18 +37,16 @@ class StopRequest:
     Python calls a signal's handler as soon as Caffe next calls into Python.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
     def __init__(self) -> None:
-        self._asked = False
-        for number in self.SIGNALS:
+        self.number = 0  # the signal's, once one has come
+        for number in SIGNALS:
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: object) -> None:
-        self._asked = True
+        self.number = number
 
     def __bool__(self) -> bool:
-        return self._asked
+        return bool(self.number)
 
 
 class Watch:

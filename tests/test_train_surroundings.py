@@ -1,0 +1,243 @@
+"""``sjft train`` and the data layers where the machine, or the net, is not as usual."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from caffe_nets import BODY
+from joint_world import World, make_world
+from processes import SJFT
+from train_job import (
+    debris,
+    has_trained,
+    said,
+    snapshots,
+    start,
+    train,
+    wait_until,
+    write_job,
+    write_solver,
+)
+
+ENDLESS = {"max_iter": 10**6, "display": 10, "test_iter": None, "test_interval": None}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job that was done in an ordinary surrounding."""
+    folder = write_job(tmp_path_factory.mktemp("finished"), world)
+    train(folder)
+    return folder
+
+
+# Batch systems
+
+
+@pytest.mark.parametrize("number", [signal.SIGXCPU, signal.SIGUSR1])
+def test_a_batch_system_signals_all_processes_of_a_job(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    write_job(tmp_path, world, **{**ENDLESS, "snapshot": 0})
+    process = start(tmp_path)
+    wait_until(has_trained(tmp_path, 10), process, tmp_path)
+    below = _descendants(process.pid)
+    assert len(below) >= 3  # the process that trains, the nursery, a worker
+    for pid in [process.pid, *below]:
+        os.kill(pid, number)
+    assert process.wait(timeout=60) == 128 + number
+    found = re.search(
+        rf"stopped by {number.name} after iteration (\d+): .* goes on from x_iter_\1.solverstate",
+        said(tmp_path),
+    )
+    assert found is not None, said(tmp_path)
+    assert (tmp_path / f"x_iter_{found.group(1)}.solverstate").exists()
+    assert "takes its place" not in said(tmp_path)  # no worker took it for itself
+
+
+def _descendants(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [each for child in map(int, children) for each in [child, *_descendants(child)]]
+
+
+def test_the_process_that_trains_has_used_up_its_time(world: World, tmp_path: Path) -> None:
+    write_job(tmp_path, world, **{**ENDLESS, "snapshot": 0})
+    process = start(tmp_path)
+    wait_until(has_trained(tmp_path, 10), process, tmp_path)
+    os.kill(_descendants(process.pid)[0], signal.SIGXCPU)  # as the kernel does
+    assert process.wait(timeout=60) == 128 + signal.SIGXCPU
+    assert "stopped by SIGXCPU after iteration" in said(tmp_path)
+    assert len(snapshots(tmp_path)) == 2
+
+
+# Streams and descriptors
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed(
+    world: World, finished: Path, tmp_path: Path, closed: str
+) -> None:
+    write_job(tmp_path, world)
+    command = f"exec {' '.join(SJFT)} train solver.prototxt {closed}"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120)
+    assert snapshots(tmp_path) == snapshots(finished)
+    assert (tmp_path / "x_train.csv").read_text().startswith("iteration,seconds,")
+
+
+def test_too_few_open_files(world: World, tmp_path: Path) -> None:
+    write_job(tmp_path, world)
+    command = f"ulimit -n 8; exec {' '.join(SJFT)} train solver.prototxt"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "sjft train: error: the process that trains cannot be started (Too many open files): "
+        "expected room for another process (ulimit -u) and its files (ulimit -n)"
+    )
+    assert not snapshots(tmp_path) and not debris(tmp_path)
+
+
+# Paths
+
+
+@pytest.mark.parametrize("locale", ["C", ""])
+def test_paths_under_caffe_train_without_a_locale(tmp_path: Path, locale: str) -> None:
+    """Python inside the caffe command takes paths for ASCII then."""
+    folder = tmp_path / "b\u00e4nder 'n' \u732b"
+    folder.mkdir()
+    job = write_job(folder / "job", make_world(folder), snapshot=10, snapshot_prefix='"\u00fc"')
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG", "PYTHONU"))
+    }
+    environment["LC_ALL"] = locale
+    net = (job / "net.prototxt").read_text()
+    # as a hand writes it; JSON's escapes do as well
+    (job / "net.prototxt").write_text(_unescaped(net), encoding="utf-8")
+    command = ["caffe", "train", "-solver", "solver.prototxt"]
+    for more in ([], ["-snapshot", "\u00fc_iter_10.solverstate"]):
+        done = subprocess.run(
+            command + more, cwd=job, env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode(errors="replace")
+    assert b"sjft: JointDataLayer: goes on at batch 10" in done.stderr
+
+
+def _unescaped(net: str) -> str:
+    """Return a net with its param_strs' JSON in UTF-8, quotes escaped as prototxt wants it."""
+
+    def rewritten(found: re.Match[str]) -> str:
+        value = json.dumps(json.loads(found.group(1)), ensure_ascii=False)
+        return "param_str: '" + value.replace("'", "\\'") + "'"
+
+    return re.sub(r"param_str: '(\{.*?\})'(?= })", rewritten, net)
+
+
+def test_a_bad_image_is_named_by_a_worker_without_a_locale(tmp_path: Path) -> None:
+    folder = tmp_path / "\u00fc"
+    folder.mkdir()
+    world = make_world(folder)
+    job = write_job(folder / "job", world)
+    net = (job / "net.prototxt").read_text()
+    (job / "net.prototxt").write_text(
+        net.replace('"resize": 36', '"resize_shorter": null').replace('"crop": 32', '"crop": 41')
+    )
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(
+        ["caffe", "train", "-solver", "solver.prototxt"],
+        cwd=job,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    words = done.stderr.decode(errors="replace")
+    assert done.returncode != 0
+    assert re.search(r"sjft: error: \w+: crop 41 is larger than record \d+ \(key", words), words
+
+
+# Nets
+
+
+@pytest.mark.parametrize(
+    "wrong, right, words",
+    [
+        ("sjft.layers", "sjft.layer", "error: ModuleNotFoundError: No module named 'sjft.layer'"),
+        ("JointDataLayer", "JointLayer", "module 'sjft.layers' has no attribute 'JointLayer'"),
+    ],
+)
+def test_layers_that_there_are_not(
+    world: World, tmp_path: Path, wrong: str, right: str, words: str
+) -> None:
+    folder = write_job(tmp_path, world)
+    net = (folder / "net.prototxt").read_text()
+    key = "module" if wrong == "sjft.layers" else "layer"
+    (folder / "net.prototxt").write_text(net.replace(f'{key}: "{wrong}"', f'{key}: "{right}"', 1))
+    assert words in train(folder, status=1).splitlines()[-1]
+
+
+def test_labels_beyond_the_scores(world: World, tmp_path: Path) -> None:
+    """Caffe's own layers would read beyond the blob of scores."""
+    body = BODY.replace("num_output: TARGET", "num_output: 4")
+    twice = body + body[body.index('layer {\n  name: "accuracy"') :].replace('"accuracy"', '"top"')
+    for each, name in ((body, "accuracy"), (twice, "accuracy")):
+        folder = write_job(tmp_path, world, each)
+        words = train(folder, status=2).splitlines()[-1]
+        assert (
+            f"error: '{name}' of the test net compares labels up to 4 with 'target_score" in words
+        )
+        assert "which has 4 scores: expected num_output 5 or more of the layer that" in words
+        assert not snapshots(folder) and not debris(folder)
+    ignoring = body.replace('top: "accuracy"', 'top: "accuracy" accuracy_param { ignore_label: 4 }')
+    folder = write_job(tmp_path, world, ignoring)
+    assert "compares labels" not in train(folder, status=2)  # the loss finds it later
+
+
+def test_hdf5_snapshots_are_not_passed_over(world: World, finished: Path, tmp_path: Path) -> None:
+    """What caffe train has trained for days is no reason to begin anew."""
+    folder = tmp_path / "job"
+    shutil.copytree(finished, folder)
+    write_solver(folder, max_iter=25, snapshot_format="HDF5")
+    command = ["caffe", "train", "-solver", "solver.prototxt"]
+    command += ["-snapshot", "x_iter_20.solverstate"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    write_solver(folder, max_iter=30)
+    before = sorted(os.listdir(folder))
+    assert (
+        "the newest snapshot, x_iter_25.solverstate.h5, is an HDF5 file, from which sjft train "
+        "cannot go on: use 'caffe train -snapshot', or move the .h5 files away"
+    ) in train(folder, "--resume", status=2)
+    assert sorted(os.listdir(folder)) == before
+    for path in folder.glob("*.h5"):
+        path.unlink()
+    assert "goes on after iteration 20" in train(folder, "--resume")
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_the_room_that_a_snapshot_takes(world: World, tmp_path: Path, kind: str) -> None:
+    """The model, the state as Caffe writes it, and its copy."""
+    folder = write_job(tmp_path, world, type=f'"{kind}"', snapshot_diff="true", max_iter=5)
+    train(folder)
+    files = snapshots(folder)
+    model, state = (len(files[f"x_iter_5.{s}"]) for s in ("caffemodel", "solverstate"))
+    script = (
+        "import caffe; from sjft_tools.training.snapshots import shape_of\n"
+        "print(shape_of(caffe.get_solver('solver.prototxt'), True).bytes_needed)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, check=True, capture_output=True, text=True
+    )
+    needed = int(done.stdout.split()[-1])
+    assert 0.95 * (model + 2 * state) < needed < 1.05 * (model + 2 * state)
