@@ -111,6 +111,40 @@ def test_too_few_open_files(world: World, tmp_path: Path) -> None:
     assert not snapshots(tmp_path) and not debris(tmp_path)
 
 
+# Folders
+
+
+@pytest.mark.parametrize("name", ["x_train.log", "x_train.csv"])
+def test_a_folder_where_a_file_is_to_be(world: World, tmp_path: Path, name: str) -> None:
+    write_job(tmp_path, world)
+    (tmp_path / name).mkdir()
+    words = train(tmp_path, status=2).splitlines()[-1]
+    assert re.search(rf"error: .*{name} cannot be .* \(Is a directory\): move", words), words
+    assert not snapshots(tmp_path) and not debris(tmp_path)
+
+
+def test_the_hidden_folder_is_cleared_away(world: World, tmp_path: Path) -> None:
+    write_job(tmp_path, world, max_iter=600, snapshot=100)
+    process = start(tmp_path)
+    wait_until(has_trained(tmp_path, 10), process, tmp_path)
+    shutil.rmtree(tmp_path / ".x.partial")
+    assert process.wait(timeout=120) == 0, said(tmp_path)
+    assert len(snapshots(tmp_path)) == 12 and not debris(tmp_path)
+
+
+def test_the_folder_of_the_snapshots_goes_away(world: World, tmp_path: Path) -> None:
+    write_job(tmp_path, world, snapshot_prefix='"kept/x"', **{**ENDLESS, "snapshot": 200})
+    (tmp_path / "kept").mkdir()
+    process = start(tmp_path)
+    log = tmp_path / "kept" / "x_train.log"
+    wait_until(lambda: log.exists() and "Iteration 10," in log.read_text(), process, tmp_path)
+    (tmp_path / "kept").rename(tmp_path / "away")
+    assert process.wait(timeout=120) == 1
+    words = said(tmp_path).splitlines()[-1]
+    assert "error: the snapshot of iteration 200 could not be written to kept/x_iter_200" in words
+    assert "expected the folder kept, which is out of reach (No such file or directory)" in words
+
+
 # Paths
 
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Any
 
+from sjft.errors import InputError
 from sjft_tools.training.caffe_log import LogReader
 from sjft_tools.training.patient_file import PatientFile
 from sjft_tools.training.plan import Plan
@@ -30,7 +31,12 @@ class Record:
     def __init__(self, plan: Plan, screen: Screen) -> None:
         self._plan = plan
         self._screen = screen
-        self._log = PatientFile(plan.log, append=plan.goes_on)
+        try:
+            self._log = PatientFile(plan.log, append=plan.goes_on)
+        except OSError as error:
+            raise InputError(
+                f"the log {plan.log} cannot be written ({error.strerror}): move away what is there"
+            ) from None
         self._table: Table | None = None
         self._columns: dict[Any, str] = {}
         self._reader = LogReader()

@@ -188,6 +188,8 @@ class Saver:
         if not all(np.isfinite(blob.data).all() for blob in learnable_blobs(self._solver.net)):
             raise Diverged(f"after iteration {self._iteration} the weights are not finite")
         with self._failing_in_words():
+            with contextlib.suppress(FileExistsError):  # it is not if somebody has cleared up
+                os.mkdir(os.path.dirname(self._working_prefix))
             self._solver.snapshot()
             model, raw_state, state = self._working_files()
             if read_model(model).layers != self._shape.layers:
@@ -237,12 +239,18 @@ class Saver:
 def not_written(prefix: str, iteration: int, needed: int, why: str) -> str:
     """Return what to say of a snapshot that could not be written, `needed` being bytes."""
     folder = os.path.dirname(prefix) or "."
-    free = free_bytes(folder)
+    what = (
+        f"the snapshot of iteration {iteration} could not be written to "
+        f"{snapshot_path(prefix, iteration, MODEL)} and {STATE} ({why})"
+    )
+    try:
+        free = free_bytes(folder)
+    except OSError as error:
+        return f"{what}: expected the folder {folder}, which is out of reach ({error.strerror})"
     limits = "; a quota, or 'ulimit -f', may leave less" if free >= needed else ""
     return (
-        f"the snapshot of iteration {iteration} could not be written to "
-        f"{snapshot_path(prefix, iteration, MODEL)} and {STATE} ({why}): expected room for about "
-        f"{mib(needed)} in {folder}, where {mib(free)} are free{limits}"
+        f"{what}: expected room for about {mib(needed)} in {folder}, where {mib(free)} are "
+        f"free{limits}"
     )
 
 

@@ -107,7 +107,8 @@ def _earlier(path: str, start: int) -> tuple[list[str], list[dict[str, str]]]:
     except FileNotFoundError:
         return [], []
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise InputError(f"{path} cannot be read ({reason}): move it away") from None
     whole = [line for line in lines if line.endswith("\n")]
     reader = csv.DictReader(whole)
     names = list(reader.fieldnames or FIXED)

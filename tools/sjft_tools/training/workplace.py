@@ -29,10 +29,12 @@ class Workplace(NamedTuple):
         return os.path.join(self.folder, name)
 
     def clean(self) -> None:
-        """Remove all files in the folder."""
-        for name in os.listdir(self.folder):
-            if name != _LOCK:
-                os.remove(self.file(name))
+        """Remove all files in the folder, as far as they and it are there and can be removed."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name != _LOCK:
+                    with contextlib.suppress(OSError):
+                        os.remove(self.file(name))
 
 
 @contextlib.contextmanager
