@@ -22,7 +22,7 @@ from sjft_tools.grafting.nets import Graft, needed_blobs
 from sjft_tools.grafting.original import read_original
 from sjft_tools.nets.files import output_folder, write
 from sjft_tools.nets.joint import DataPaths, Task
-from sjft_tools.nets.options import add_data_options, data_paths, even_size
+from sjft_tools.nets.options import add_data_options, add_training_options, data_paths
 from sjft_tools.nets.target_set import TASK
 
 
@@ -36,21 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test-images", type=count, metavar="T", help=_TEST_IMAGES)
     parser.add_argument("--crop", type=count, metavar="S", help="side of images (default: NET's)")
     add_mean(parser, otherwise="NET's, else 104 117 123")
-    parser.add_argument(
-        "--k0", type=count, default=TASK.k0, help="nearest neighbours in use at level 1"
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=even_size,
-        default=TASK.batch_size,
-        metavar="B",
-        help="images in a batch, half of them target",
-    )
-    parser.add_argument(
-        "--frozen-statistics",
-        action="store_true",
-        help="BatchNorm keeps the stored statistics in training, too",
-    )
+    add_training_options(parser)
     add_data_options(parser, DataPaths())
     add_force(parser)
 

@@ -18,7 +18,7 @@ from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.backbones import BACKBONES
 from sjft_tools.nets.files import output_folder, state, write
 from sjft_tools.nets.joint import DataPaths
-from sjft_tools.nets.options import add_data_options, data_paths, even_size
+from sjft_tools.nets.options import add_data_options, add_training_options, data_paths
 from sjft_tools.nets.published import FOLDER, published_files
 from sjft_tools.nets.target_set import TASK, TargetSet, own_files
 
@@ -50,17 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out-dir", default=FOLDER, metavar="DIR", help="folder of the files")
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     add("--net", choices=sorted(BACKBONES), help="the backbone")
-    parser.add_argument(
-        "--frozen-statistics",
-        action="store_true",
-        help="BatchNorm keeps the stored statistics in training, too; without it, it uses those of "
-        "each batch, which iter_size does not make larger",
-    )
     add("--target-classes", type=count, metavar="N", help="classes of the target set")
     add("--source-classes", type=count, metavar="M", help="classes of the source set")
     add("--test-images", type=count, metavar="T", help="images of the target's test set")
-    add("--k0", type=count, help="nearest neighbours in use per target image at level 1")
-    add("--batch-size", type=even_size, metavar="B", help="images in a batch, half of them target")
+    add_training_options(parser)
     add_data_options(parser, PATHS)
     add_force(parser)
 

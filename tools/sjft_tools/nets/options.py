@@ -6,6 +6,7 @@ import argparse
 
 from sjft_tools.command import integer_at_least
 from sjft_tools.nets.joint import DataPaths
+from sjft_tools.nets.target_set import TASK
 
 
 def even_size(text: str) -> int:
@@ -14,6 +15,29 @@ def even_size(text: str) -> int:
     if size % 2:
         raise argparse.ArgumentTypeError(f"expected an even number, got {text!r}")
     return size
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what of neighbours, batches and statistics training uses."""
+    parser.add_argument(
+        "--k0",
+        type=integer_at_least(1),
+        default=TASK.k0,
+        help="nearest neighbours in use per target image at level 1",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=even_size,
+        default=TASK.batch_size,
+        metavar="B",
+        help="images in a batch, half of them target",
+    )
+    parser.add_argument(
+        "--frozen-statistics",
+        action="store_true",
+        help="BatchNorm keeps the stored statistics in training, too; without it, it uses those of "
+        "each batch, which iter_size does not make larger",
+    )
 
 
 def add_data_options(parser: argparse.ArgumentParser, paths: DataPaths) -> None:
