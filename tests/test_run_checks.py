@@ -98,14 +98,15 @@ def test_surprises_of_yaml(tmp_path: Path, line: str, message: str) -> None:
         (
             "max_iter",
             "10k",
-            "'max_iter' must be an integer of at least 1, got '10k', with a unit: w",
+            "'max_iter' must be an integer from 1 to 2147483647, got '10k', with a unit: w",
         ),
         ("max_iter", "300 iterations", "got '300 iterations', with a unit: write the number alone"),
         ("base_lr", "1e-2s", "'base_lr' must be a number of at least 0, got '1e-2s', with a unit"),
         ("base_lr", "5e-4", "got '5e-4', which YAML takes for text: write 0.0005"),
         ("stepsize", "200", "got '200', which YAML takes for text: write 200"),
-        ("snapshot", "often", "'snapshot' must be an integer of at least 1 or null, got 'often'"),
-        ("max_iter", True, "'max_iter' must be an integer of at least 1, got True"),
+        ("snapshot", "often", "must be an integer from 1 to 2147483647 or null, got 'often'"),
+        ("max_iter", True, "'max_iter' must be an integer from 1 to 2147483647, got True"),
+        ("max_iter", 2**31, "'max_iter' must be an integer from 1 to 2147483647, got 2147483648"),
     ],
 )
 def test_what_is_no_number(
@@ -148,6 +149,7 @@ def test_paths_seen_from_another_folder(
         ("harden", "--k0 20 --sigma0 9", "grow, by --k0 or since LEVELS_IN states them: expected"),
         ("evaluate", "--resize 36 --resize=30", "--resize stands twice, maybe since another key"),
         ("harden", "--delta-quantile 75", "--delta-quantile is 75.0, expected 0 to 1"),
+        ("evaluate", "--force", "--force is not for an experiment, whose steps replace what they"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -157,6 +159,50 @@ def test_options_that_do_not_go_together(
     content[key] = options
     refused = refusal(tmp_path, content)
     assert message in refused and f"the step 'sjft {key} " in refused
+
+
+def test_banks_and_their_weights(tmp_path: Path, content: dict) -> None:
+    """Found before hours of conversion."""
+    content["bank"] = {"name": "alexnet"}
+    assert "which the alexnet bank needs and others do without, got None" in refusal(
+        tmp_path, content
+    )
+    other = weights_of(DEPLOY, tmp_path / "other.caffemodel")
+    content["bank"] = {"name": "gabor", "weights": other}
+    assert f"others do without, got '{other}' for gabor" in refusal(tmp_path, content)
+    content["bank"] = {"name": "alexnet", "weights": other}
+    assert f"{other} " in refusal(tmp_path, content)
+
+
+def test_one_run_does_all_shards(tmp_path: Path, content: dict) -> None:
+    content["neighbours"]["options"] = "--shard 1/2"
+    assert "--shard is not for an experiment, of which one run does all parts: " in refusal(
+        tmp_path, content
+    )
+
+
+@pytest.mark.parametrize("name", ("..", "a/b", "-x", ".x", "a\0", "x" * 101))
+def test_names_that_no_folder_can_have(tmp_path: Path, content: dict, name: str) -> None:
+    content["name"] = name
+    assert "'name' must be a name of at most 100 characters" in refusal(tmp_path, content)
+
+
+def test_images_smaller_than_the_net_takes_them(tmp_path: Path, content: dict) -> None:
+    for key in ("evaluate", "harden"):
+        changed = {**content, key: "--resize 31"}
+        assert f"'{key}': --resize 31 makes images smaller than {DEPLOY} takes them: exp" in (
+            refusal(tmp_path, changed)
+        )
+    checked(tmp_path, {**content, "evaluate": "--resize-shorter 32"})
+
+
+def test_comments_that_are_not_utf_8(tmp_path: Path, content: dict) -> None:
+    """As Caffe reads them, the run does."""
+    for key, path in (("deploy", DEPLOY), ("solver", SOLVER)):
+        copy = tmp_path / f"{key}.prototxt"
+        copy.write_bytes((REPO / path).read_bytes() + "# d\xe9j\xe0 vu\n".encode("latin-1"))
+        content["net"][key] = str(copy)
+    checked(tmp_path, content)
 
 
 # ---- the run folder

@@ -19,6 +19,8 @@ from sjft_tools.atomic import new_file
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, trained_blobs
 from sjft_tools.checks.data_bases import Labels
+from sjft_tools.checks.prototxt import read_text
+from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.fingerprints import Fingerprints
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import FOLDER
@@ -35,12 +37,14 @@ class NetFacts(NamedTuple):
     """What is known of the nets that the files and the GPU `of` name.
 
     `weights`: bytes of the net's weights; `classes`: key of the section 'net' -> scores per image
-    of that deploy net, 0 where it is not known.
+    of that deploy net, 0 where it is not known; `crop`: the side in pixels of the images that
+    'deploy' takes, 0 where it takes none.
     """
 
     of: dict[str, str]
     weights: int
     classes: dict[str, int]
+    crop: int
 
 
 def net_facts(plan: Plan) -> NetFacts:
@@ -86,6 +90,19 @@ def check_labels(plan: Plan, facts: NetFacts, labels: Mapping[str, Labels]) -> N
             )
 
 
+def check_crops(plan: Plan, facts: NetFacts) -> None:
+    """Raise InputError if images are to be made smaller than the net's input."""
+    experiment, deploy = plan.experiment, plan.experiment.net["deploy"]
+    for key in ("harden",) if experiment.net["deploy_dense"] else ("evaluate", "harden"):
+        options = getattr(experiment, key)
+        for option, value in zip(options, options[1:]):
+            if option in ("--resize", "--resize-shorter") and int(value) < facts.crop:
+                raise InputError(
+                    f"'{key}': {option} {value} makes images smaller than {deploy} takes them: "
+                    f"expected at least {facts.crop}"
+                )
+
+
 def _identity(plan: Plan) -> dict[str, str]:
     net, of = plan.experiment.net, Fingerprints().of
     files = {key: net[key] for key in ("solver", "deploy", "deploy_dense", "weights") if net[key]}
@@ -103,12 +120,12 @@ def _try(plan: Plan, of: dict[str, str]) -> NetFacts:
     built, classes = {}, {}
     for key in ("deploy", "deploy_dense"):
         if net[key]:
-            built[key] = build(Path(net[key]).read_text(encoding="utf-8"), "TEST", net[key])
+            built[key] = build(_text(net[key]), "TEST", net[key])
             classes[key] = _scores(read_net(net[key]), built[key])
     if net["weights"] and not net["weights"].endswith(".h5"):
         _check_weights(net["weights"], net_of(net["solver"]), net["deploy"], built["deploy"])
     values = sum(math.prod(s) for shapes in built["deploy"].params.values() for s in shapes)
-    return NetFacts(of, 4 * values, classes)
+    return NetFacts(of, 4 * values, classes, _crop(read_net(net["deploy"]), built["deploy"]))
 
 
 def _try_gpu(number: str) -> None:
@@ -118,6 +135,19 @@ def _try_gpu(number: str) -> None:
             f"section 'net', 'gpu': Caffe cannot use GPU {number} ({reason(status, output)}): "
             f"expected the number of one, or null for what the solver says"
         )
+
+
+def _text(path: str) -> str:
+    try:
+        return read_text(path)
+    except CheckFailed as error:
+        raise InputError(f"{error.problem}: {error.remedy}") from None
+
+
+def _crop(net: Any, built: Built) -> int:
+    tops = [*net.input, *(top for layer in net.layer if not layer.bottom for top in layer.top)]
+    shapes = [built.shapes[top] for top in tops[:1] if top in built.shapes]
+    return max((max(shape[2:]) for shape in shapes if len(shape) == 4), default=0)
 
 
 def _scores(net: Any, built: Built) -> int:

@@ -46,10 +46,14 @@ _FIGURES = Kind(
     "a section of figures in %, each under its name",
     lambda v: type(v) is dict and all(type(each) in (int, float) for each in v.values()),
 )
-_some = integer(1)
+_NAME = Kind(
+    "a name of at most 100 characters for a folder, without '/', that begins with none of '.-'",
+    lambda v: type(v) is str and re.fullmatch(r"[^./\0-][^/\0]{0,99}", v) is not None,
+)
+_some = integer(1, 2**31 - 1)  # as Caffe's int32
 
 _TOP = {
-    "name": Param(text(), REQUIRED),
+    "name": Param(_NAME, REQUIRED),
     "target_train": Param(_IMAGES, REQUIRED),
     "target_test": Param(_IMAGES, REQUIRED),
     "target_validation": Param(either(_IMAGES, nothing()), None),
@@ -132,6 +136,11 @@ def read_experiment(path: str) -> Experiment:
         _section(each, _ROUND, f"{path}, round {number}")
         for number, each in enumerate(top["rounds"], 1)
     ]
+    if (bank["name"] == "alexnet") != (bank["weights"] is not None):
+        raise InputError(
+            f"{path}, section 'bank': 'weights' are AlexNet's, which the alexnet bank needs and "
+            f"others do without, got {bank['weights']!r} for {bank['name']}"
+        )
     for place, each in enumerate(rounds, 1):
         if not each["base_lr"]:
             raise InputError(f"{path}, round {place}: 'base_lr' must be above 0, got 0")

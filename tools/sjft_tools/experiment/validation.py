@@ -9,15 +9,20 @@ from typing import NoReturn
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.banks.alexnet_weights import read_weights
 from sjft_tools.command import Parser
 from sjft_tools.experiment.net_checks import check_class_names, check_nets, known_labels
-from sjft_tools.experiment.net_trial import NetFacts, check_labels, net_facts
+from sjft_tools.experiment.net_trial import NetFacts, check_crops, check_labels, net_facts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import check_run_folder
 from sjft_tools.experiment.step import Step, read_markers
 
 # What would put a result elsewhere than in the run folder, in one place for all rounds.
 _OUTPUTS = {"--json", "--scores", "--details", "--out", "--sheet", "--figure", "--work"}
+_UNFIT = {
+    "--force": "whose steps replace what they have to",
+    "--shard": "of which one run does all parts: expected --workers or --scheduler",
+}
 
 
 class _StrictParser(Parser):
@@ -33,12 +38,16 @@ def validate(plan: Plan, path: str) -> NetFacts:
     check_run_folder(plan.folder, plan.experiment.name)
     _check_inputs(plan, path)
     check_options(plan)
+    bank_weights = plan.experiment.bank["weights"]
+    if bank_weights and os.path.exists(bank_weights):
+        read_weights(bank_weights)
     labels = known_labels(plan)
     check_class_names(plan)
     _check_source(plan)
     check_nets(plan, labels)
     facts = net_facts(plan)
     check_labels(plan, facts, labels)
+    check_crops(plan, facts)
     return facts
 
 
@@ -76,6 +85,8 @@ def _check_step(step: Step) -> None:
 def _check_outputs(step: Step) -> None:
     for word, following in zip(step.words, [*step.words[1:], ""]):
         option, equals, value = word.partition("=")
+        if option in _UNFIT:
+            raise InputError(f"{option} is not for an experiment, {_UNFIT[option]}")
         if option in _OUTPUTS and (value if equals else following) not in step.outputs:
             raise InputError(
                 f"{option} is not for an experiment, whose results all lie in its run folder"
