@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+import processes
 from conftest import REPO, run_sjft
 from joint_world import make_world
-from processes import caffe_train
+from sjft_tools.bundling.libraries import needed
 from train_job import snapshots, write_job
 
 C_LIBRARY = re.compile(r"(ld-linux.*|lib(c|m|dl|pthread|rt|util|resolv)\.so[.0-9]*)$")
@@ -55,25 +59,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(bundle: Path, *command: object, cwd: Path, status: int = 0, **environment: str) -> str:
     """Run a command by the bundle's entry in an empty environment; return both its outputs."""
-    process = subprocess.run(
-        [str(bundle / "run"), *map(str, command)],
-        env={"GLOG_logtostderr": "1", **environment},
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == status, process.stdout
-    return process.stdout
+    variables = {"GLOG_logtostderr": "1", **environment}
+    alone = ("env", "-i", *(f"{name}={value}" for name, value in variables.items()))
+    return processes.run(*alone, bundle / "run", *command, cwd=cwd, status=status)
 
 
 def test_training_ends_as_it_does_here(bundle: Path, tmp_path: Path) -> None:
     world = make_world(tmp_path)
     here = write_job(tmp_path / "here", world, max_iter=6)
     there = write_job(tmp_path / "there", world, max_iter=6)
-    caffe_train(here)
+    processes.caffe_train(here)
     run(bundle, "caffe", "train", "-solver", "solver.prototxt", cwd=there)
     assert snapshots(there) == snapshots(here) != {}
 
@@ -112,11 +107,10 @@ def test_check_in_another_folder(bundle: Path, tmp_path: Path) -> None:
     moved = copy(bundle, tmp_path / "moved")
     entry = tmp_path / "link"
     entry.symlink_to(moved / "run")
-    said = subprocess.run([entry, "check"], env={}, capture_output=True, text=True, check=False)
-    assert said.returncode == 0, said.stdout + said.stderr
-    assert f"ok    bundle: {moved}, Python 3." in said.stdout
-    assert f"ok    pycaffe: {moved}/packages/caffe/__init__.py" in said.stdout
-    assert "FAIL" not in said.stdout
+    said = processes.run("env", "-i", entry, "check")
+    assert f"ok    bundle: {moved}, Python 3." in said
+    assert f"ok    pycaffe: {moved}/packages/caffe/__init__.py" in said
+    assert "FAIL" not in said
 
 
 def test_a_missing_library_is_named(bundle: Path, tmp_path: Path) -> None:
@@ -128,9 +122,72 @@ def test_a_missing_library_is_named(bundle: Path, tmp_path: Path) -> None:
     assert "CUDA_LIBS=DIR" in said and "skip  Caffe: needs the above" in said
 
 
+def test_a_machine_without_driver(bundle: Path, tmp_path: Path) -> None:
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("needs a machine without NVIDIA's driver")
+    damaged = copy(bundle, tmp_path / "damaged")
+    (damaged / "cuda-libraries").unlink()
+    (damaged / "cuda-libraries").write_text("libz.so.1\n")
+    said = run(damaged, "check", cwd=tmp_path, status=1)
+    assert f"ok    libz.so.1: {damaged}/lib/libz.so.1" in said and "ok    pycaffe: " in said
+    assert "FAIL  driver: this machine has no NVIDIA driver (libcuda.so.1: " in said
+    assert "GPU 0" not in said
+
+
+def refused(bundle: Path, cwd: Path) -> str:
+    """Return why the bundle's entry starts nothing on this machine."""
+    said = run(bundle, "check", cwd=cwd, status=1)
+    start = "run: error: programs of this folder do not start here ("
+    end = rf"\); expected: {platform.machine()} with glibc 2\.\d+ or newer, and a folder [a-z ]+\n"
+    match = re.fullmatch(re.escape(start) + "(.*)" + end, said)
+    assert match, said
+    return match[1]
+
+
+def test_a_c_library_too_old_for_python(bundle: Path, tmp_path: Path) -> None:
+    old = copy(bundle, tmp_path / "old")
+    program = old / "bin" / "python3"
+    code = program.read_bytes()
+    asked = max(re.findall(rb"\0GLIBC_2\.(\d\d)(?=\0)", code))
+    program.unlink()
+    # No machine's C library has this version; the loader's words are its own.
+    program.write_bytes(code.replace(b"\0GLIBC_2." + asked, b"\0GLIBC_2.99"))
+    program.chmod(0o755)
+    assert "`GLIBC_2.99' not found" in refused(old, tmp_path)
+
+
+def test_a_c_library_too_old_for_a_library(bundle: Path, tmp_path: Path) -> None:
+    old = copy(bundle, tmp_path / "old")
+    text = (old / "run").read_text()
+    (old / "run").unlink()
+    (old / "run").write_text(re.sub(r"\b2\.\d\d\b", "2.99", text))
+    (old / "run").chmod(0o755)
+    assert refused(old, tmp_path) == f"found: {os.confstr('CS_GNU_LIBC_VERSION')}"
+
+
+def test_entry_copied_elsewhere(bundle: Path, tmp_path: Path) -> None:
+    shutil.copy(bundle / "run", tmp_path)
+    said = run(tmp_path, "check", cwd=tmp_path, status=1)
+    assert said.startswith(f"run: error: {tmp_path} holds no bin/python3: this is a copy of 'run'")
+    assert said.count("\n") == 1
+
+
+def test_a_folder_with_a_colon(bundle: Path, tmp_path: Path) -> None:
+    said = run(copy(bundle, tmp_path / "a:b"), "check", cwd=tmp_path, status=1)
+    assert f"the folder's name, {tmp_path}/a:b, has a colon" in said
+
+
+def test_libraries_in_a_folder_with_a_space(bundle: Path) -> None:
+    found = needed(str(bundle / "bin" / "caffe"))
+    assert os.path.realpath(found["libcaffe.so.1.0.0"]) == str(bundle / "lib" / "libcaffe.so.1.0.0")
+    assert " " in found["libcaffe.so.1.0.0"]
+
+
 def test_entry_alone_says_how(bundle: Path, tmp_path: Path) -> None:
     said = run(bundle, cwd=tmp_path, status=2)
-    assert "./run caffe train -solver solver.prototxt" in said and "CUDA_LIBS" in said
+    assert "./run caffe train -solver solver.prototxt" in said
+    assert said.startswith("Usage: run COMMAND") and said.rstrip().endswith("looked into first")
 
 
 def test_without_opencv(tmp_path: Path) -> None:
@@ -142,6 +199,11 @@ def test_without_opencv(tmp_path: Path) -> None:
     said = run(bundle, "check", cwd=tmp_path, HOST_PYTHON=sys.executable)
     assert re.search(r"ok    OpenCV: .*/site-packages/cv2/__init__\.py", said)
     assert f"ok    sjft.layers: {bundle}/packages/sjft/layers.py" in said
+    # Nothing else of the machine's packages, which are for another Python.
+    script = "import cv2, importlib.util; print(importlib.util.find_spec('pip'))"
+    assert (
+        run(bundle, "python3", "-c", script, cwd=tmp_path, HOST_PYTHON=sys.executable) == "None\n"
+    )
     said = run(bundle, "check", cwd=tmp_path, status=1, HOST_PYTHON="/bin/false")
     assert "FAIL  OpenCV: it cannot be imported" in said and "HOST_PYTHON=PYTHON" in said
 
@@ -160,3 +222,15 @@ def test_refuses_without_caffe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     said = run_sjft("bundle", tmp_path / "b.tar", status=2)
     assert "there is no command 'caffe' on PATH" in said
     assert os.listdir(tmp_path) == []
+
+
+def test_refuses_packages_without_a_list_of_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "packages" / "six-9.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: six\nVersion: 9.0\n")
+    monkeypatch.setenv("PYTHONPATH", f"{info.parent}:{os.environ.get('PYTHONPATH', '')}")
+    said = run_sjft("bundle", tmp_path / "b.tar", status=2)
+    assert f"the package six in {info.parent} has no list of its files" in said
+    assert not (tmp_path / "b.tar").exists()

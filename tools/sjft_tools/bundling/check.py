@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
+import io
 import os
 import sys
 from pathlib import Path
@@ -29,6 +31,8 @@ def main() -> int:
         report.skip("Caffe", "needs the above")
         return 1
     check_environment(report)
+    if names:
+        report.check("driver", driver, "")
     if names and not report.failures:
         check_gpu(report, 0)
     return 1 if report.failures else 0
@@ -37,11 +41,14 @@ def main() -> int:
 def opencv() -> tuple[None, str]:
     """OpenCV can be imported."""
     try:
-        import cv2
+        # NumPy prints a page where a module was compiled for another version of it.
+        with contextlib.redirect_stderr(io.StringIO()):
+            import cv2
     except ImportError as error:
         raise CheckFailed(
             f"it cannot be imported ({error})",
-            "name the Python that has the package opencv-python-headless: HOST_PYTHON=PYTHON",
+            "name the Python that has the package opencv-python-headless, 4.10 or newer: "
+            "HOST_PYTHON=PYTHON",
         ) from None
     return None, f"{cv2.__version__}, {cv2.__file__}"
 
@@ -56,8 +63,26 @@ def loaded_from(name: str) -> tuple[None, str]:
             "name its folder, CUDA_LIBS=DIR:DIR, or the Python whose PyTorch brought it, "
             "HOST_PYTHON=PYTHON",
         ) from None
+    return None, _mapped(name)
+
+
+def _mapped(name: str) -> str:
+    """Return the file of the library `name`, which this process has loaded."""
     maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
-    return None, next(line.split(None, 5)[5] for line in maps.splitlines() if f"/{name}" in line)
+    return next(line.split(None, 5)[5] for line in maps.splitlines() if f"/{name}" in line)
+
+
+def driver() -> tuple[None, str]:
+    """NVIDIA's driver is there, of whatever version."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise CheckFailed(
+            f"this machine has no NVIDIA driver ({error})",
+            "here Caffe computes on the CPU alone; make this check where there is a GPU: a "
+            "cluster's login nodes have none",
+        ) from None
+    return None, _mapped("libcuda.so")
 
 
 if __name__ == "__main__":

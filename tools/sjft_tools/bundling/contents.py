@@ -66,10 +66,15 @@ def python() -> Files:
 def packages(opencv: bool) -> Files:
     """Yield the packages that training needs, OpenCV among them if `opencv` is set.
 
-    Raises InputError naming a package that this Python has not.
+    Raises InputError naming a package that this Python has not, or has without a list of its files.
     """
     for package in _distributions(opencv):
-        for file in package.files or ():
+        if not package.files:
+            raise InputError(
+                f"the package {package.metadata['Name']} in {package.locate_file('')} has no list "
+                "of its files, as a distribution's own have none: install it with pip"
+            )
+        for file in package.files:
             path = str(file.locate())
             if not _NOT_RUN.search(str(file)) and os.path.isfile(path):
                 yield f"{SITE}/{file}", path

@@ -18,6 +18,9 @@ _GLIBC = re.compile(
 _CUDA = re.compile(r"lib(cublas|cublasLt|curand|cudnn|nccl|nvrtc|cudart)[._-]")
 _DRIVER = re.compile(r"lib(cuda|nvidia-ml)\.so")
 
+#: The name of a version of the C library, as a program that asks for it holds it.
+_GLIBC_VERSION = re.compile(rb"\0GLIBC_(\d+)\.(\d+)")
+
 _ELF_MAGIC = b"\x7fELF"
 
 
@@ -40,7 +43,7 @@ def needed(path: str) -> dict[str, str]:
     listing = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
     found = {}
     for line in listing.splitlines():
-        match = re.match(r"\s*(\S+) => (not found|\S+)", line)
+        match = re.match(r"\s*(\S+) => (.+?)(?: \(0x[0-9a-f]+\))?$", line)
         if match is None:
             continue
         name, file = match.groups()
@@ -79,3 +82,12 @@ def with_siblings(cuda: dict[str, str]) -> dict[str, str]:
             if is_cuda(name) and re.search(r"\.so\.[0-9.]+$", name):
                 found.setdefault(name, os.path.join(folder, name))
     return found
+
+
+def glibc_needed(paths: Iterable[str]) -> str:
+    """Return the version of the C library that the programs and libraries `paths` ask for."""
+    asked = [(2, 17)]  # the oldest that wheels are made for
+    for path in paths:
+        with open(path, "rb") as file:
+            asked += [(int(a), int(b)) for a, b in _GLIBC_VERSION.findall(file.read())]
+    return "{}.{}".format(*max(asked))

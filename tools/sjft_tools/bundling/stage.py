@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from sjft.errors import InputError
 from sjft_tools.bundling import contents, entry
-from sjft_tools.bundling.libraries import all_needed, is_cuda, is_elf, with_siblings
+from sjft_tools.bundling.libraries import all_needed, glibc_needed, is_cuda, is_elf, with_siblings
 from sjft_tools.command import progress
 
 #: In the bundle: the names of NVIDIA's libraries that it needs and has not, a line each.
@@ -55,7 +56,8 @@ def stage(folder: str, opencv: bool, cuda_libraries: bool) -> Staged:
     if _BLAS in libraries:
         _share_blas(folder, files)
     lacking = [] if cuda_libraries else sorted(cuda)
-    _write_entry(folder, opencv, lacking)
+    ours = (file for place, file in files.items() if not is_cuda(os.path.basename(place)))
+    _write_entry(folder, opencv, lacking, glibc_needed(file for file in ours if is_elf(file)))
     _try(folder, {os.path.dirname(file) for file in cuda.values()})
     sizes = [os.path.getsize(os.path.join(folder, place)) for place in files]
     return Staged(len(files), sum(sizes), lacking)
@@ -114,8 +116,8 @@ def _set_library_path(folder: str, path: str) -> None:
     subprocess.run(["patchelf", "--force-rpath", "--set-rpath", ":".join(paths), path], check=True)
 
 
-def _write_entry(folder: str, opencv: bool, cuda: list[str]) -> None:
-    texts = {"run": entry.RUN, "bin/sjft": entry.SJFT}
+def _write_entry(folder: str, opencv: bool, cuda: list[str], glibc: str) -> None:
+    texts = {"run": entry.run(platform.machine(), glibc), "bin/sjft": entry.SJFT}
     if not opencv:
         texts[f"{contents.SITE}/sitecustomize.py"] = entry.SITECUSTOMIZE
     for place, text in texts.items():
