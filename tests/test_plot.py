@@ -175,7 +175,24 @@ def test_spoilt_rows_of_a_csv(tmp_path):
     }
 
 
+def test_a_csv_that_a_spreadsheet_saved(tmp_path):
+    text = "\ufeffiteration,seconds,lr,loss\r\n0,0.1,0.1,4\r\n2,0.2,0.1,3\r\n"
+    assert read(write_log(tmp_path / "x.csv", text))["train loss"] == {0: 4.0, 2: 3.0}
+
+
 # ---- what is drawn
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rate_that_ends_at_zero(tmp_path):
+    """As by lr_policy poly; no logarithm shows it."""
+    text = "iteration,seconds,lr,loss\n0,0.1,0.1,4\n2,0.2,0.05,3\n4,0.3,0,2\n"
+    rates = []
+    for name, rows in (("some", text), ("none", text.replace("0.1,4", "0,4").replace("0.05", "0"))):
+        out = tmp_path / f"{name}.svg"
+        main(["plot", str(write_log(tmp_path / "x.csv", rows)), "--only", "lr", "--out", str(out)])
+        rates.append(out.read_text())
+    assert all("<svg" in rate and "mathdefault{10" not in rate for rate in rates)
 
 
 def two_logs(folder: Path) -> list[str]:
@@ -304,6 +321,7 @@ def test_bad_input(tmp_path, capsys):
     nothing = write_log(tmp_path / "nothing.log", "I1125 19:39:00.123456 1 caffe.cpp:1] Done.\n")
     spoilt = write_log(tmp_path / "nan.log", block(BVLC, 0, float("nan")).replace("0.01", "nan"))
     (tmp_path / "binary.log").write_bytes(os.urandom(5000) + b"\n")
+    table = write_log(tmp_path / "x.csv", "iteration,seconds,lr,loss\n0,1,0.1,2\n")
     out = ("--out", tmp_path / "out.png")
     cases = [
         ((tmp_path / "no.log", *out), "no.log cannot be read: No such file"),
@@ -317,6 +335,10 @@ def test_bad_input(tmp_path, capsys):
         ((log, "--out", tmp_path / "out.pdf"), "must end in .png, .svg, .csv"),
         ((log, *out, tmp_path / "out.png"), "--out names a file twice"),
         ((log, "--out", nothing), "exists: give --force to replace it"),
+        (
+            (table, "--out", tmp_path / "other" / ".." / "x.csv", "--force"),
+            "x.csv, a log that is read: expected another name",
+        ),
     ]
     for arguments, message in cases:
         assert message in refused(capsys, *arguments)

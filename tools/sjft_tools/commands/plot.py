@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Plot."""
     _check_outputs(args.out, args.force)
-    runs = [read_run(name, files) for name, files in _named_runs(args.logs)]
+    named = _named_runs(args.logs)
+    _keep_logs([path for _, files in named for path in files], args.out)
+    runs = [read_run(name, files) for name, files in named]
     for each in runs:
         for key, iteration in each.not_finite.items():
             print(
@@ -85,6 +87,14 @@ def _check_outputs(paths: Sequence[str], force: bool) -> None:
             raise InputError(f"the output {path} must end in {', '.join(_ENDINGS)}")
     if len(set(map(os.path.abspath, paths))) < len(paths):
         raise InputError(f"--out names a file twice: {' '.join(paths)}")
+
+
+def _keep_logs(logs: Sequence[str], outputs: Sequence[str]) -> None:
+    """Refuse to write over what is read."""
+    read = {os.path.realpath(path) for path in logs}
+    for path in outputs:
+        if os.path.realpath(path) in read:
+            raise InputError(f"--out names {path}, a log that is read: expected another name")
 
 
 def _named_runs(texts: Sequence[str]) -> list[tuple[str, list[str]]]:

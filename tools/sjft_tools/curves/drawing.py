@@ -100,7 +100,7 @@ def _draw_panel(
     axes.set_xlabel("iteration", fontsize=9)
     if is_error:
         axes.set_ylabel("error (%)", fontsize=9)
-    if quantity == "lr":
+    if quantity == "lr" and all((series.values > 0).all() for _, _, series in mine):
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)

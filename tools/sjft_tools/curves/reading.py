@@ -33,7 +33,7 @@ def read_run(name: str, files: Sequence[str]) -> Run:
     run = Run(name)
     for path in files:
         try:
-            with open(path, encoding="utf-8", errors="replace", newline="") as file:
+            with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
                 values = _values(file)
         except OSError as error:
             raise InputError(f"the log {path} cannot be read: {error.strerror}") from None
@@ -51,7 +51,7 @@ def _values(file: Iterable[str]) -> list[Value]:
     """Return the values in an open log or CSV. A last line that was cut short does not count."""
     lines = (line for line in file if line.endswith(("\n", "\r")))
     first = next(lines, "")
-    if first.split(",")[: len(FIXED)] == list(FIXED):
+    if first.rstrip("\r\n").split(",")[: len(FIXED)] == list(FIXED):
         return list(_csv_values(first, lines))
     return _named(_events(itertools.chain([first], lines)))
 
