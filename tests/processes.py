@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
 
 #: The command ``sjft``.
@@ -44,6 +45,15 @@ def run(
     is_expected = process.returncode == status if status is not None else process.returncode != 0
     assert is_expected, f"status {process.returncode}:\n{printed}"
     return printed
+
+
+def read_until(stream: BufferedReader, wanted: bytes) -> None:
+    """Read what a process prints until `wanted` is in it; fail if it ends before."""
+    seen = b""
+    while wanted not in seen:
+        part = stream.read1()
+        assert part, seen.decode()
+        seen += part
 
 
 def start_caffe_train(folder: Path) -> subprocess.Popen:

@@ -129,9 +129,12 @@ def test_a_machine_without_driver(bundle: Path, tmp_path: Path) -> None:
     damaged = copy(bundle, tmp_path / "damaged")
     (damaged / "cuda-libraries").unlink()
     (damaged / "cuda-libraries").write_text("libz.so.1\n")
-    said = run(damaged, "check", cwd=tmp_path, status=1)
+    # As Slurm sets it in a job that asked for no GPU.
+    job = {"CUDA_VISIBLE_DEVICES": "NoDevFiles"}
+    said = run(damaged, "check", cwd=tmp_path, status=1, **job)
     assert f"ok    libz.so.1: {damaged}/lib/libz.so.1" in said and "ok    pycaffe: " in said
     assert "FAIL  driver: this machine has no NVIDIA driver (libcuda.so.1: " in said
+    assert "FAIL  GPUs that may be used: CUDA_VISIBLE_DEVICES='NoDevFiles' hides them all" in said
     assert "GPU 0" not in said
 
 

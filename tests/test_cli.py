@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from conftest import run_sjft
+from processes import read_until
 from sjft import __version__
 from sjft_tools.cli import COMMANDS
 
@@ -47,10 +48,8 @@ def test_interrupted_while_a_command_is_being_imported(
     target, out = make_lmdb("target", 200), str(tmp_path / "out.npz")
     arguments = ("fit-bins", target, out, "--bank", "gabor")
     with start(*arguments, options=("-X", "importtime")) as process:
-        assert process.stderr is not None
         # every module is named when its import ends; numpy's are the first of a command's
-        while b" numpy." not in process.stderr.readline():
-            pass
+        read_until(process.stderr, b" numpy.")
         process.send_signal(sent)
         printed = process.stderr.read()
     assert process.returncode == 130

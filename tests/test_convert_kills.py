@@ -8,7 +8,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from conftest import run_sjft
 from converting import debris, encode, side_file, write_files
+from processes import SJFT
 from sjft.image_lmdb import ImageLmdb
 
 
@@ -32,7 +32,7 @@ def many(tmp_path: Path) -> Path:
 
 
 def start(*arguments: object, **keywords: object) -> subprocess.Popen:
-    command = [sys.executable, "-m", "sjft_tools.cli", *map(str, arguments)]
+    command = [*SJFT, *map(str, arguments)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **keywords)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import cv2
 import pytest
 
 from conftest import REPO, run_sjft
+from processes import SJFT
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft_tools.demo import report, trainings
@@ -38,7 +38,7 @@ def prepared(folder: Path) -> Path:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder in which a short demo with two seeds ran, killed on its way, and all it printed."""
     folder = prepared(tmp_path_factory.mktemp("demo"))
-    command = [sys.executable, "-m", "sjft_tools.cli", "demo", *SHORT, "--seeds", "2"]
+    command = [*SJFT, "demo", *SHORT, "--seeds", "2"]
     printed = ""
     for marker in ("$ sjft retrieve", "$ sjft harden", "target_only/solver.prototxt"):
         with subprocess.Popen(

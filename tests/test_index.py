@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft
+from processes import SJFT, read_until
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.messages import Datum
@@ -186,11 +186,9 @@ def test_interrupted(tmp_path, number):
     with lmdb.open(str(path), map_size=1 << 30) as env, env.begin(write=True) as transaction:
         for key, value in records.items():
             transaction.put(key, value)
-    command = [sys.executable, "-m", "sjft_tools.cli", "index", str(path)]
+    command = [*SJFT, "index", str(path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    seen = b""
-    while b"0%" not in seen:  # the progress bar: the first image is being read
-        seen += process.stderr.read1()
+    read_until(process.stderr, b"0%")  # the progress bar: the first image is being read
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from caffe.proto import caffe_pb2
 
 import caffe
 from conftest import draw_image, write_image_lmdb
+from processes import SJFT
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.cli import main
 from sjft_tools.evaluation.accuracy import accuracy
@@ -305,7 +305,7 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(small, tmp_path, capfd)
     images = [draw_image(i, 27, 30) for i in range(600)]
     test = write_image_lmdb(tmp_path / "many", images, [i % 4 for i in range(600)])
     options = (small.deploy, small.weights, test, "--crops", 10, "--scores")
-    command = [sys.executable, "-m", "sjft_tools.cli", "evaluate"]
+    command = [*SJFT, "evaluate"]
     work = tmp_path / ".killed.npz.work"
     killed = [*command, *map(str, (*options, tmp_path / "killed.npz"))]
     for chunk in ("000000.npy", "000003.npy"):

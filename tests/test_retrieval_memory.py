@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
 from drawn_banks import random_weights, save_npz
+from processes import SJFT
 
 MIB = 1 << 20
 
@@ -21,7 +21,7 @@ def peak_of(folder: Path, *arguments: object) -> tuple[float, str]:
     """Run ``sjft`` in two threads; return the most MiB that no file backs, and its output."""
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sjft_tools.cli", *map(str, arguments)],
+            [*SJFT, *map(str, arguments)],
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
+from processes import SJFT, read_until
 from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.banks import make_bank
@@ -262,20 +262,17 @@ def test_a_stopped_run_leaves_no_output_and_the_next_one_succeeds(
 ) -> None:
     source = write_image_lmdb(tmp_path / "many", [draw_image(i) for i in range(1200)], [0] * 1200)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "sjft_tools.cli", "retrieve", str(places["target"])]
-    command += [str(source), str(out), "--bins-file", str(places["bins"]), "--k", "3"]
+    words = ["retrieve", places["target"], source, out, "--bins-file", places["bins"], "--k", 3]
+    command = [*SJFT, *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        seen = b""
-        while b"sources:" not in seen:
-            seen += process.stderr.read1()
+        read_until(process.stderr, b"sources:")
         process.send_signal(sent)
-        seen += process.stderr.read()
+        printed = process.stderr.read()
     assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
     assert not out.exists()
     if sent != signal.SIGKILL:
-        assert b"interrupted; nothing was left half-written" in seen
-        assert b"Traceback" not in seen
-    run_sjft(*command[3:])
+        assert b"interrupted; nothing was left half-written" in printed
+        assert b"Traceback" not in printed
+    run_sjft(*words)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many", "out"]
     assert NeighbourLmdb(str(out)).count == 12
