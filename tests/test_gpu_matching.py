@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from descriptors import brute_force, draw_descriptors, exact_distances
+from processes import run
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import QUANTUM, Distance
@@ -68,17 +68,8 @@ def some_pairs(
 
 def test_the_kernel_gives_the_same_distances_in_simulation() -> None:
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
-    process = subprocess.run(
-        [sys.executable, "-c", SIMULATED],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": os.pathsep.join(paths)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout
-    assert process.stdout.endswith("simulated\n")
+    variables = {"NUMBA_ENABLE_CUDASIM": 1, "PYTHONPATH": os.pathsep.join(paths)}
+    assert run(sys.executable, "-c", SIMULATED, **variables).endswith("simulated\n")
 
 
 @pytest.mark.parametrize("layers", [SMALL, LARGE])
