@@ -314,6 +314,18 @@ def test_solvers_that_cannot_be_adapted(tmp_path: Path, content: dict) -> None:
     assert message.startswith("the step 'sjft adapt ") and "lr_policy of" in message
 
 
+def test_snapshots_in_a_format_that_sjft_train_does_not_take(tmp_path: Path, content: dict) -> None:
+    """Found before hours of retrieval."""
+    content["net"]["solver"] = altered(
+        SOLVER,
+        tmp_path / "solver.prototxt",
+        ("snapshot_prefix", "snapshot_format: HDF5 snapshot_prefix"),
+    )
+    assert "has snapshot_format: HDF5, of which sjft train cannot tell" in refusal(
+        tmp_path, content
+    )
+
+
 def test_other_classes_to_test_on(tmp_path: Path, content: dict) -> None:
     for number in range(10):
         (tmp_path / "images" / f"number_{number}").mkdir(parents=True)
