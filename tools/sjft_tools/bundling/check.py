@@ -7,6 +7,7 @@ import ctypes
 import functools
 import io
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def main() -> int:
     check_environment(report)
     if names:
         report.check("driver", driver, "")
+        report.check("GPUs that may be used", visible_gpus, "")
     if names and not report.failures:
         check_gpu(report, 0)
     return 1 if report.failures else 0
@@ -83,6 +85,18 @@ def driver() -> tuple[None, str]:
             "cluster's login nodes have none",
         ) from None
     return None, _mapped("libcuda.so")
+
+
+def visible_gpus() -> tuple[None, str]:
+    """The environment hides not every GPU; batch systems name those of a job in it."""
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # CUDA reads the list up to the first word that names no GPU.
+    if value is not None and not re.match(r"\s*(\d|GPU-|MIG-)", value):
+        raise CheckFailed(
+            f"CUDA_VISIBLE_DEVICES='{value}' hides them all",
+            "ask the batch system for a GPU, or unset the variable",
+        )
+    return None, "all" if value is None else f"CUDA_VISIBLE_DEVICES={value}"
 
 
 if __name__ == "__main__":
