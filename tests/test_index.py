@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -130,7 +131,7 @@ BAD_RECORDS = [
 def test_bad_records(tmp_path, value, message):
     path = write_records(tmp_path / "lmdb", {b"0": good(), b"1": value, b"2": good()})
     printed = run_sjft("index", path, status=2)
-    assert "sjft index: error: " + message.format(path=path) in printed or message in printed
+    assert re.search("sjft index: error: .*" + re.escape(message.format(path=path)), printed)
     assert "Traceback" not in printed
     assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb"]
 
