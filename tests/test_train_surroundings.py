@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,29 @@ def test_standard_streams_that_are_closed(
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120)
     assert snapshots(tmp_path) == snapshots(finished)
     assert (tmp_path / "x_train.csv").read_text().startswith("iteration,seconds,")
+
+
+def test_a_terminal_that_takes_nothing_more(world: World, tmp_path: Path) -> None:
+    """As after Ctrl-S, or behind a connection that hangs."""
+    write_job(tmp_path, world, **{**ENDLESS, "max_iter": 1500, "snapshot": 0})
+    reading, terminal = os.openpty()
+    with open(terminal, "w") as output:
+        command = [*SJFT, "train", "solver.prototxt"]
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=output)
+        while not (tmp_path / "x_train.csv").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        other = os.open(os.ttyname(output.fileno()), os.O_WRONLY | os.O_NONBLOCK)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(other, b"." * 100)
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        process.kill()
+        os.close(other)
+        os.close(reading)
+    assert (tmp_path / "x_iter_1500.solverstate").exists() and not debris(tmp_path)
 
 
 def test_too_few_open_files(world: World, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from sjft_tools.experiment.outlet import let_go
 from sjft_tools.training.launcher import run_plan
 from sjft_tools.training.plan import make_plan
 from sjft_tools.training.screen import Screen
@@ -55,6 +56,9 @@ def _gpus(text: str) -> list[int]:
 def run(args: argparse.Namespace) -> None:
     """Train. Leaves with status 1 if that failed, with 128 + the signal's number if it stopped."""
     screen = Screen("sjft train")
-    ending = run_plan(make_plan(args), screen)
-    screen.say(f"error: {ending.text}" if 0 < ending.status < 128 else ending.text)
+    try:
+        ending = run_plan(make_plan(args), screen)
+        screen.say(f"error: {ending.text}" if 0 < ending.status < 128 else ending.text)
+    finally:
+        let_go()
     sys.exit(ending.status)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
 from typing import Any
 
 from tqdm import tqdm
+
+from sjft_tools.experiment.outlet import outlet
 
 _INTERVAL_S = 0.5
 #: Where standard error is a file, a bar that moves would fill it.
@@ -22,15 +23,11 @@ class _Stderr:
     """Standard error, as long as somebody takes it: training outlives its terminal."""
 
     def write(self, text: str) -> None:
-        try:
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        except OSError:
-            # for good, and so that what is left in the buffer does not fail again at the exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        encoded = text.encode(sys.stderr.encoding, "backslashreplace")
+        outlet(sys.stderr.fileno()).write(encoded)
 
     def flush(self) -> None:
-        pass  # write does
+        pass  # the outlet does
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
