@@ -15,21 +15,11 @@ import pytest
 
 import caffe
 from conftest import REPO, draw_image, run_sjft
+from formats_page import PAGE, keys_in_tables, section
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import levels_text
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
-
-PAGE = (REPO / "docs" / "formats.md").read_text(encoding="utf-8")
-
-
-def section(title: str) -> str:
-    return PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
-
-
-def keys_in_tables(title: str) -> set[str]:
-    rows = re.findall(r"^\| (`[^|]*) \|", section(title), re.MULTILINE)
-    return set(re.findall(r"`(\w+)`", " ".join(rows)))
 
 
 def records(path: Path) -> list[tuple[bytes, bytes]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
+from formats_page import keys_in_tables
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.messages import Datum
@@ -20,7 +21,6 @@ from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.leaks import images
 from sjft_tools.leaks.search import Pair, TestImages, find_pairs
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
-from test_formats import keys_in_tables
 
 THRESHOLD = 0.85  # the command's default
 TESTS, OTHERS = 8, 60

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft, write_image_lmdb
+from formats_page import keys_in_tables
 from retrieval_runs import forker
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
@@ -22,7 +23,6 @@ from sjft_tools.levels_writer import write_levels
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
 from sjft_tools.neighbour_report.counting import QUANTILES, least_k0, random_union
 from sjft_tools.neighbour_report.report import advice
-from test_formats import keys_in_tables
 
 # What runs of the command would import.
 DRAWING = "from sjft_tools.commands import neighbours; import matplotlib.backends.backend_agg"
