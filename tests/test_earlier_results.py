@@ -1,9 +1,8 @@
-"""Results of a step that is to be made anew: there until the new ones are complete, kills or not."""
+"""Results of a step that is made anew: there until the new ones are complete, kills or not."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
