@@ -34,12 +34,13 @@ CANNOT = 77  # exit status where the machine gives no right to do it
 #: whose names begin with it. Every other one runs inside Debian 11, new ones included.
 OFFLINE = {
     *("adapt", "alexnet_weights", "atomic", "banks", "bins", "bundle", "caffe_install", "check"),
-    *("cli", "convert", "cuda_build", "debian11", "demo", "describe", "distance", "evaluate"),
-    *("exact", "exclusion", "experiment_steps", "experiments", "formats", "fuse", "gallery", "gpu"),
-    *("graft", "harden", "histogram", "import_original", "index", "leaks", "limits", "matching"),
-    *("merged", "models", "multi_crop", "neighbours", "nets", "netscope", "only_skip", "overlap"),
-    *("plot", "prototxt", "random_neighbours", "report", "retrieval", "retrieve", "run"),
-    *("step_output", "unfinished", "upgrade_prototxt", "upgraded_nets", "view"),
+    *("cli", "convert", "cuda_build", "debian11", "demo", "describe", "distance"),
+    *("earlier_results", "evaluate", "exact", "exclusion", "experiment_steps", "experiments"),
+    *("formats", "fuse", "gallery", "gpu", "graft", "harden", "histogram", "import_original"),
+    *("index", "leaks", "limits", "matching", "merged", "models", "multi_crop", "neighbours"),
+    *("nets", "netscope", "only_skip", "overlap", "plot", "prototxt", "random_neighbours"),
+    *("report", "retrieval", "retrieve", "rounding", "run", "step_output", "unfinished"),
+    *("upgrade_prototxt", "upgraded_nets", "view"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.
