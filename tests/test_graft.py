@@ -27,6 +27,7 @@ from graft_nets import (
 )
 from processes import run
 from sjft.errors import InputError
+from sjft_tools.net_files import read_net
 from sjft_tools.netscope.rules import netscope_problems
 
 FILES = ("joint_train_val", "target_only_train_val", "deploy", "deploy_both")
@@ -44,10 +45,6 @@ def data_folder(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def in_data_folder(data_folder, monkeypatch):
     monkeypatch.chdir(data_folder)
-
-
-def read_net(path: Path) -> caffe_pb2.NetParameter:
-    return text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
 
 
 TRAIN_STEP = """
@@ -126,7 +123,7 @@ def test_what_the_net_says_of_its_images_is_kept(data_folder):
         "(B, G, R) stands for it; --mean gives another" in output
     )
     assert "images of 40 x 40" in output
-    net = read_net(data_folder / "nets/alexnet/joint_train_val.prototxt")
+    net = read_net(str(data_folder / "nets/alexnet/joint_train_val.prototxt"))
     data = json.loads(net.layer[0].python_param.param_str)
     assert (data["crop"], data["resize"], data["mirror"]) == (40, 46, True)
     [fc8] = [layer for layer in net.layer if layer.name == "fc8_target"]
@@ -135,7 +132,7 @@ def test_what_the_net_says_of_its_images_is_kept(data_folder):
 
     output = graft("googlenet", GOOGLENET_LIKE, "--force", "--mean", 1, 2, 3)
     assert "NET's BatchNorm has use_global_stats: its statistics stay as they are" in output
-    net = read_net(data_folder / "nets/googlenet/joint_train_val.prototxt")
+    net = read_net(str(data_folder / "nets/googlenet/joint_train_val.prototxt"))
     data = json.loads(net.layer[0].python_param.param_str)
     assert (data["mean"], data["mirror"]) == ([1, 2, 3], False)
     assert "debug" not in [layer.name for layer in net.layer]
@@ -149,7 +146,7 @@ def test_a_mean_image_becomes_the_mean_of_its_colours(data_folder):
     Path("there.binaryproto").write_bytes(blob.SerializeToString())
     output = graft("mean", text)
     assert "its mean, 99.25, 111.75, 120.25 (B, G, R), stands for it" in output
-    net = read_net(data_folder / "nets/mean/target_only_train_val.prototxt")
+    net = read_net(str(data_folder / "nets/mean/target_only_train_val.prototxt"))
     assert json.loads(net.layer[0].python_param.param_str)["mean"] == [99.25, 111.75, 120.25]
     Path("there.binaryproto").write_bytes(b"no mean")
     with pytest.raises(InputError, match="is not a mean image of three colours: give --mean"):
@@ -159,7 +156,7 @@ def test_a_mean_image_becomes_the_mean_of_its_colours(data_folder):
 def test_auxiliary_heads_serve_training_with_their_weight(data_folder):
     output = graft("googlenet", GOOGLENET_LIKE, "--force")
     assert "the last of them is the main classifier, the others serve training alone" in output
-    net = read_net(data_folder / "nets/googlenet/joint_train_val.prototxt")
+    net = read_net(str(data_folder / "nets/googlenet/joint_train_val.prototxt"))
     losses = {
         layer.name: list(layer.loss_weight)
         for layer in net.layer

@@ -14,13 +14,10 @@ from google.protobuf import text_format
 
 import caffe
 from conftest import REPO, SHARED
+from sjft_tools.net_files import read_net
 
 REFERENCE = SHARED / "reference/param_shapes.json"
 PROTOTXT = REPO / "prototxt"
-
-
-def read_net(path: Path) -> caffe_pb2.NetParameter:
-    return text_format.Parse(path.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
 
 
 def in_phase(net: caffe_pb2.NetParameter, phase: int) -> list[caffe_pb2.LayerParameter]:
@@ -40,7 +37,7 @@ def reference(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def joint_resnet152(tmp_path_factory) -> caffe.Net:
     """The joint ResNet-152 in TRAIN, its data layer replaced by an input, without its loss."""
-    net = read_net(PROTOTXT / "sjft_train_val.prototxt")
+    net = read_net(str(PROTOTXT / "sjft_train_val.prototxt"))
     layers = [layer for layer in in_phase(net, caffe.TRAIN) if layer.type != "Python"]
     stripped = caffe_pb2.NetParameter(layer=layers)
     data = caffe_pb2.LayerParameter(name="data", type="Input", top=["data"])
@@ -85,7 +82,7 @@ def test_resnet152_equals_the_reference(joint_resnet152):
 
 def test_statistics_are_not_learned_and_normalised_convolutions_have_no_bias():
     for path in sorted(PROTOTXT.rglob("*train_val.prototxt")):
-        for layer in read_net(path).layer:
+        for layer in read_net(str(path)).layer:
             rates = [(param.lr_mult, param.decay_mult) for param in layer.param]
             if layer.type == "BatchNorm":
                 assert rates == [(0, 0)] * 3
@@ -176,7 +173,7 @@ def test_every_published_weight_is_taken(tmp_path, name):
 def test_solvers_are_the_papers():
     solver = caffe_pb2.SolverParameter()
     text_format.Parse((PROTOTXT / "sjft_solver.prototxt").read_text(), solver)
-    net = read_net(REPO / solver.net)
+    net = read_net(str(REPO / solver.net))
     data = {layer.include[0].phase: layer for layer in net.layer if layer.name == "data"}
     train = json.loads(data[caffe.TRAIN].python_param.param_str)
     test = json.loads(data[caffe.TEST].python_param.param_str)
