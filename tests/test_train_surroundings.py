@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from caffe_nets import BODY
+from caffe_nets import BODY, python_layer
 from joint_world import World, make_world
 from processes import SJFT
 from train_job import (
@@ -261,6 +261,38 @@ def test_labels_beyond_the_scores(world: World, tmp_path: Path) -> None:
     ignoring = body.replace('top: "accuracy"', 'top: "accuracy" accuracy_param { ignore_label: 4 }')
     folder = write_job(tmp_path, world, ignoring)
     assert "compares labels" not in train(folder, status=2)  # the loss finds it later
+
+
+CHATTER = """
+import sys, caffe
+
+class Chatter(caffe.Layer):
+    def setup(self, bottom, top):
+        pass
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+    def forward(self, bottom, top):
+        sys.stderr.write("\\rstill at it" * 20000)
+    def backward(self, top, propagate_down, bottom):
+        pass
+"""
+
+
+def test_a_layer_that_never_ends_its_line(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it says reaches the log during training, and is not kept in memory until the end."""
+    (tmp_path / "chatter.py").write_text(CHATTER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    layer = python_layer("Chatter", "", ("words",)).replace("sjft.layers", "chatter")
+    silence = 'layer { name: "silence" type: "Silence" bottom: "words" }'
+    changes = {**ENDLESS, "display": 0, "snapshot": 0}
+    write_job(tmp_path, world, BODY + layer + silence, **changes)
+    process = start(tmp_path)
+    log = tmp_path / "x_train.log"
+    wait_until(lambda: log.exists() and log.stat().st_size > 3 << 20, process, tmp_path)
+    process.terminate()
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
 
 
 def test_hdf5_snapshots_are_not_passed_over(world: World, finished: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from sjft_tools.training.job import Job
 
 _MODULE = "sjft_tools.training.solver_process"
 _PIECE = 1 << 16
+#: What never ends a line, as a layer's own progress bar, is cut into lines so long.
+_LONGEST_LINE = 1 << 16
 #: All of the log, with glog's prefix, on standard error.
 _ENVIRONMENT = {
     "GLOG_minloglevel": "0",
@@ -25,9 +27,10 @@ _ENVIRONMENT = {
 
 
 class _Lines:
-    """The reading end of a pipe, as whole lines."""
+    """The reading end of a pipe, as whole lines; those longer than `longest` come in parts."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, longest: int | None = None) -> None:
+        self._longest = longest
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
         self.is_open = True
@@ -44,6 +47,9 @@ class _Lines:
                 self._close()
             self._rest += piece
         *lines, self._rest = self._rest.split(b"\n")
+        if self._longest is not None and len(self._rest) > self._longest:
+            lines.append(self._rest)
+            self._rest = b""
         return lines
 
     def end(self) -> None:
@@ -77,7 +83,7 @@ class SolverProcess:
         finally:
             os.close(log_end)
             os.close(reports_end)
-        self._log, self._reports = _Lines(log), _Lines(reports)
+        self._log, self._reports = _Lines(log, _LONGEST_LINE), _Lines(reports)
         self.tell(job.line())
 
     @property
