@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -173,6 +174,13 @@ def test_a_disk_with_too_little_room(digit_images: Path, tmp_path: Path) -> None
         with pytest.raises(InputError, match=r"writes about 3\.0 MiB, but only 2\.0 MiB are free"):
             check_room(step("1"), str(disk), 3 << 20)
         words = ["run", write(tmp_path, experiment(digit_images)), "--out", disk / "run"]
+        (disk / "run").mkdir()
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        output = run_sjft(*words, cwd=REPO, status=1)
+        assert f"No space left on device (writing {disk}/run" in output
+        (disk / "filler").unlink()
         output = run_sjft(*words, cwd=REPO, status=2)
         last = output.splitlines()[-1]
         assert last.startswith("sjft run: error: the step 'sjft convert folder ")

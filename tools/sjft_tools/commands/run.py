@@ -63,5 +63,8 @@ def run(args: argparse.Namespace) -> None:
             f"{outcome.reason}\nweights: {plan.weights(outcome.best)}\n"
             f"report: {plan.file(REPORT)}"
         )
+    except OSError as error:
+        error.filename = error.filename or folder  # where it is that there is no room
+        raise
     finally:
         let_go()
