@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import pytest
 
 from caffe_nets import BODY
 from joint_world import World, make_world
-from processes import caffe_train
+from processes import caffe_train, descendants
 from train_job import (
+    LONG,
     assert_same_values,
     debris,
     displayed,
@@ -31,7 +31,6 @@ from train_job import (
 )
 
 #: Long enough to be stopped on the way.
-LONG = {"max_iter": 600, "display": 10, "test_interval": 100, "snapshot": 50, "stepsize": 170}
 PER_CLASS = BODY.replace('top: "accuracy"', 'top: "accuracy" top: "per_class"')
 
 
@@ -242,11 +241,6 @@ def test_a_signal_ends_a_long_test_at_once(world: World, tmp_path: Path) -> None
     assert not snapshots(tmp_path) and not debris(tmp_path)
 
 
-def solver_process(process: subprocess.Popen) -> int:
-    """Return the id of the process that trains."""
-    return int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
-
-
 @pytest.mark.parametrize(
     "second, pause_s",
     [(signal.SIGHUP, 0.0), (signal.SIGTERM, 0.01)],
@@ -262,7 +256,7 @@ def test_signals_close_together_are_one(
     write_job(tmp_path, world, **LONG)
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 20), process, tmp_path)
-    solver = solver_process(process)
+    solver = descendants(process.pid)[0]
     os.kill(solver, signal.SIGSTOP)  # both come within one iteration
     process.send_signal(signal.SIGTERM)
     time.sleep(pause_s)
@@ -295,7 +289,7 @@ def test_a_later_second_signal_ends_it_at_once(world: World, tmp_path: Path) -> 
     write_job(tmp_path, world, **{**LONG, "snapshot": 0})
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 20), process, tmp_path)
-    os.kill(solver_process(process), signal.SIGSTOP)  # an iteration that takes long
+    os.kill(descendants(process.pid)[0], signal.SIGSTOP)  # an iteration that takes long
     process.send_signal(signal.SIGINT)
     wait_until(
         lambda: "SIGINT: leaves after this" in said(tmp_path),
