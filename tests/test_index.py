@@ -146,6 +146,12 @@ def test_bad_lmdbs(tmp_path):
     path = write_records(tmp_path / "cut", {b"%d" % i: good() for i in range(100)})
     os.truncate(path / "data.mdb", os.path.getsize(path / "data.mdb") - 4096)
     assert "is truncated: data.mdb has" in run_sjft("index", path, status=2)
+    path = write_records(tmp_path / "torn", {b"%d" % i: good() for i in range(100)})
+    with open(path / "data.mdb", "r+b") as stream:
+        stream.seek(2 * 4096)
+        stream.write(bytes(os.path.getsize(path / "data.mdb") - 2 * 4096))
+    last = run_sjft("index", path, status=2).splitlines()[-1]
+    assert "torn cannot be read: " in last and "MDB_" in last
     path = write_records(tmp_path / "zero", {b"a\0": good()})
     assert "ends in a zero byte" in run_sjft("index", path, status=2)
     path = write_records(tmp_path / "names", {b"a": encoded_datum(png(0), 2)})

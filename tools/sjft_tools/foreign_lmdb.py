@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import lmdb
 import numpy as np
 
 from sjft.errors import InputError
@@ -36,6 +37,8 @@ def read_contents(path: str) -> Contents:
     try:
         with env.begin() as transaction:
             return _read(path, transaction, env.stat()["entries"])
+    except lmdb.Error as error:
+        raise InputError(f"the image LMDB {path} cannot be read: {error}") from None
     finally:
         close_env(env)
 
