@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +16,8 @@ import pytest
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, new_folder, refuse_existing
+from sjft_tools.file_lock import lock
+from sjft_tools.work_folder import put_file
 
 FILES = ("a", "b", "c")
 
@@ -271,3 +275,29 @@ def content_if_stable(path: Path) -> str | None:
         return (path / "a").read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def test_locks(tmp_path):
+    path = tmp_path / "lock"
+    with open(path, "w") as one, open(path) as other:
+        lock(one.fileno(), str(path), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(BlockingIOError):
+            lock(other.fileno(), str(path), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    # what is opened for its name alone cannot be locked, nor can anything on some file systems
+    descriptor = os.open(path, os.O_PATH)
+    with pytest.raises(
+        InputError, match=r"lock cannot be locked \(Bad file descr"
+    ):
+        lock(descriptor, str(path), fcntl.LOCK_EX)
+    os.close(descriptor)
+
+
+def test_a_file_that_has_no_room_is_named(tmp_path):
+    most, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"too large: '.*/shard'$"):
+            put_file(str(tmp_path / "shard"), bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    assert not list(tmp_path.iterdir())

@@ -126,7 +126,7 @@ def test_local_workers_killed_with_their_run(world: World) -> None:
     # Its folder for Dask's files is still there, and so is that of a run that is under way.
     assert len(list(temporary.glob("sjft_dask_*"))) == 1
     (temporary / "sjft_dask_other").mkdir()
-    other = os.open(temporary / "sjft_dask_other", os.O_RDONLY)
+    other = os.open(temporary / "sjft_dask_other" / "lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(other, fcntl.LOCK_EX)
     with start(world, *command, TMPDIR=str(temporary)) as run:
         printed = run.communicate(timeout=600)[0]
@@ -135,6 +135,31 @@ def test_local_workers_killed_with_their_run(world: World) -> None:
     assert [path.name for path in temporary.glob("sjft_dask_*")] == ["sjft_dask_other"]
     assert world.content("killed") == world.content("expected")
     assert world.debris() == []
+
+
+def test_interrupted_while_local_workers_start(world: World, tmp_path: Path) -> None:
+    command = world.command("early", "--workers", 2, "--shard-size", 100)
+    run = subprocess.Popen(
+        [sys.executable, "-c", HASTY, *map(str, command)],
+        cwd=world.folder,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    with run:
+        # the tracker of multiprocessing's resources, and a worker that imports
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+        threads = Path(f"/proc/{run.pid}/task")
+        while sum(len((t / "children").read_text().split()) for t in threads.iterdir()) < 2:
+            assert run.poll() is None and children.exists(), run.communicate()[0]
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C in a terminal
+        printed = run.communicate(timeout=600)[0]
+    assert run.returncode == 130, printed
+    assert "Traceback" not in printed and "interrupted" in printed.splitlines()[-1]
+    assert not list(tmp_path.glob("sjft_dask_*")) and world.debris() == []
 
 
 def test_a_worker_killed_in_mid_run_loses_nothing(world: World, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import processes
 from conftest import draw_image, write_image_lmdb
 from formats_page import keys_in_tables
 from retrieval_runs import World, forker, make_world, wait_for_shards
+from sjft_tools.work_folder import array_checksum
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +204,47 @@ def test_a_work_folder_of_ones_own(clean: World, tmp_path: Path) -> None:
     world.sjft("merge", "out", "--work", tmp_path / "deep" / "work")
     assert world.content("out") == world.content("expected")
     assert not list((tmp_path / "deep").iterdir())
+
+
+@pytest.mark.parametrize("work", ["out", "out/work", "./out/../out"])
+def test_a_work_folder_in_the_output_is_refused_at_once(work: str, clean: World) -> None:
+    line = clean.sjft(*clean.command("out", "--work", work), status=2).splitlines()[-1]
+    assert f"the work folder {work} is the output or lies in it: expected another --work" in line
+    assert not (clean.folder / "out").exists()
+
+
+def test_a_run_that_computes_otherwise_does_no_shards(clean: World) -> None:
+    """As with other versions, or another kind of processor, it would: here the first run has."""
+    world = clean
+    world.sjft(*world.command("out", "--shard", "1/2"))
+    work = world.folder / ".out.work"
+    targets = np.load(work / "targets.npy")
+    targets[2] = targets[2, ::-1]
+    np.save(work / "targets.npy", targets)
+    about = json.loads((work / "prepared.json").read_text())
+    about["targets"] = array_checksum(targets)
+    (work / "prepared.json").write_text(json.dumps(about))
+    before = sorted(path.name for path in work.iterdir())
+    for part in ("2/2", "1/2"):
+        line = world.sjft(*world.command("out", "--shard", part), status=2).splitlines()[-1]
+        assert "computes other descriptors than the run that began" in line
+        assert "processors of the same kind, or another --work" in line
+    assert sorted(path.name for path in work.iterdir()) == before
+
+
+def test_a_part_says_for_what_it_waits(clean: World) -> None:
+    world = clean
+    work = world.folder / ".out.work"
+    work.mkdir()
+    with open(work / "plan.lock", "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with start(world, *world.command("out", "--shard", "1/1")) as run:
+            assert run.stdout is not None
+            wanted = f"waits for another run that does the plan of {work}"
+            assert any(wanted in line for line in run.stdout)
+            fcntl.flock(stream, fcntl.LOCK_UN)
+            assert "part 1 of 1 is done" in run.stdout.read()
+    assert run.returncode == 0
 
 
 def test_shards_hold_what_their_stats_say(clean: World) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.retrieval import finish
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
+from sjft_tools.retrieval.memory import memory_text
 from sjft_tools.retrieval.plan import make_plan, parts_of
 from sjft_tools.retrieval.shard_files import Pass, ShardFiles
 
@@ -130,6 +133,15 @@ def test_limits_that_are_too_low_cost_a_second_pass_and_nothing_else(
     for found, wanted in zip(neighbours(limits), expected):
         assert np.array_equal(found, wanted)
     assert done[2:] == [("shard", [0, 1, 2, 3]), ("again", [1, 3])]
+
+
+def test_the_memory_of_joining_does_not_depend_on_the_shards(world: World) -> None:
+    inputs = open_world(world, 9)
+    plans = (make_plan(inputs, 9, size) for size in (1, 7, 40))
+    texts = {memory_text(inputs, replace(plan, targets=20_000, k=900)) for plan in plans}
+    said = {re.search(r"candidates (\d+)", text)[1] for text in texts}  # type: ignore[index]
+    # while it is cut: twice as many as are kept, of 20 bytes, and these once more, sorted
+    assert len(said) == 1 and int(said.pop()) << 20 > 3 * 20 * 20_000 * 900
 
 
 @pytest.mark.parametrize("shards", [1, 7, 12])

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Callable
 
 from sjft.errors import InputError
+from sjft_tools import file_lock
 
 _LONGEST_NAME = 255  # bytes that file systems take
 
@@ -85,7 +86,7 @@ def _sole_writer(path: str, force: bool) -> Iterator[None]:
     try:
         busy = InputError(f"another run is writing {path}: wait for it to end")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_lock.lock(descriptor, lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise busy from None
         if not _is_named(descriptor, lock):
@@ -126,7 +127,7 @@ def _put_in_place(partial: str, path: str) -> None:
     _remove(replaced)
 
 
-def _folder_name(path: str) -> str:
+def folder_name(path: str) -> str:
     """Return `path` without a slash at its end.
 
     Raises InputError if it is anything but a folder, or not UTF-8, which LMDB's opening wants.
@@ -161,7 +162,7 @@ def new_folder(path: str, force: bool = False) -> Iterator[str]:
 
     Raises InputError if `path` exists and `force` is not set, or if another run is writing it.
     """
-    path = _folder_name(path)
+    path = folder_name(path)
     with _sole_writer(path, force):
         partial = _sibling(path, "partial")
         _remove(partial)
@@ -182,7 +183,7 @@ def resumable_folder(path: str, force: bool, keep: Callable[[str], bool]) -> Ite
     an exception and keep(working folder) is true, everything stays for the next run, as it does
     after a kill. Raises InputError as new_folder does.
     """
-    path = _folder_name(path)
+    path = folder_name(path)
     with _sole_writer(path, force):
         work = _sibling(path, "work")
         os.makedirs(work, exist_ok=True)

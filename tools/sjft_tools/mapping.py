@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
-import signal
-from collections.abc import Generator, Iterator, Sequence
-from multiprocessing import resource_tracker
+from collections.abc import Generator, Sequence
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -19,6 +16,7 @@ from sjft_tools.image_files import Storage, stored_image
 from sjft_tools.image_lmdb_writer import encoded_datum
 from sjft_tools.image_sets import Entry
 from sjft_tools.image_sets.reading import read_content
+from sjft_tools.interrupts import put_off
 
 #: Images that a worker is given at a time.
 _CHUNK = 16
@@ -27,8 +25,6 @@ _CHUNK = 16
 _AHEAD = 2
 #: With fewer images than this, starting workers takes longer than they save.
 _WORTH_WORKERS = 200
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Prepared(NamedTuple):
@@ -99,7 +95,7 @@ class _Worker:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, storage, os.getpid()))
         try:
-            with _without_interrupts():
+            with put_off():
                 self._process.start()
             theirs.close()
         except BaseException:  # a signal that came meanwhile: nobody else would end the process
@@ -143,26 +139,3 @@ def _serve(pipe: Connection, storage: Storage, parent: int) -> None:
             pipe.send([prepare(entry, storage) for entry in entries])
         except Exception as error:
             pipe.send(error)
-
-
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let a worker that starts in this block leave signals to this process: it inherits the mask.
-
-    The mask is that of one thread, and this process has others: a signal that comes meanwhile is
-    put off until the worker has all that it needs to start, or it would die in its own words.
-    """
-    resource_tracker.ensure_running()  # by start() otherwise, which would unblock the signals
-    came: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        signal.signal(number, lambda number, frame: came.append(number))
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for first in came[:1]:
-            signal.raise_signal(first)

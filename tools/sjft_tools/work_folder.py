@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sjft.errors import InputError
+from sjft_tools import file_lock
 
 LOCK = "lock"
 PLAN_FILE = "plan.json"
@@ -41,9 +42,11 @@ def put_file(path: str, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(partial)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = path  # for writing names no file
         raise
 
 
@@ -136,7 +139,8 @@ def _locked(path: str, output: str, shared: bool, remedy: str) -> int:
                 f"write there{remedy}"
             ) from None
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            file_lock.lock(descriptor, lock, kind | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
                 return descriptor
         except FileNotFoundError:

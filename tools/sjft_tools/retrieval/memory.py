@@ -33,8 +33,8 @@ def memory_text(inputs: Inputs, plan: Plan) -> str:
         # those of merged bins too, and counts cut to a byte
         "their operands": plan.targets * 10 * dimensions,
         f"a block of {SOURCE_BLOCK} sources": SOURCE_BLOCK * (2 * counts + operand),
-        # while they are sorted; the shards hold no more between them than a merge does
-        "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * min(plan.k, plan.shard_size),
+        # while they are sorted, of a large shard or of all shards when they are joined
+        "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * plan.k,
     }
     listed = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts.items())
     return f"memory: some {sum(parts.values()) / _MIB:.0f} MiB ({listed})"

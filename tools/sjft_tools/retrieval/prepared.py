@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sjft.errors import InputError
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.shard_files import Pass
@@ -16,6 +17,14 @@ from sjft_tools.work_folder import WorkFolder, array_checksum, put_file
 TARGETS_FILE = "targets.npy"
 LIMITS_FILE = "limits.npy"
 _ABOUT_FILE = "prepared.json"
+
+#: Targets that every run and worker describes to show that it computes what all others compute.
+SAMPLE = 4
+#: What is wrong if it does not.
+OTHERWISE = (
+    "expected the same versions of numpy, OpenCV and the bank's backend, on processors of the same "
+    "kind"
+)
 
 
 class Prepared(NamedTuple):
@@ -35,9 +44,9 @@ def prepare(folder: WorkFolder, plan: Plan, engine: Engine) -> Prepared:
 
     Raises BadImageError if a target image cannot be decoded.
     """
-    stored = _stored(folder, plan)
-    if stored is not None:
-        return stored
+    there = stored(folder, plan)
+    if there is not None:
+        return there
     targets = engine.describe_targets()
     prepared = Prepared(targets, engine.limits(targets), array_checksum(targets))
     for name, array in ((TARGETS_FILE, targets), (LIMITS_FILE, prepared.limits)):
@@ -53,6 +62,19 @@ def prepare(folder: WorkFolder, plan: Plan, engine: Engine) -> Prepared:
     return prepared
 
 
+def check_alike(prepared: Prepared, path: str, engine: Engine) -> None:
+    """Raise InputError if `engine` describes targets otherwise than they are in the folder `path`.
+
+    Its shards would not fit those of other machines, or of an earlier run.
+    """
+    sample = engine.describe_targets(np.arange(min(SAMPLE, len(prepared.targets))), quiet=True)
+    if not np.array_equal(sample, prepared.targets[:SAMPLE]):
+        raise InputError(
+            f"this process computes other descriptors than the run that began {path}: {OTHERWISE}, "
+            f"or another --work"
+        )
+
+
 def read_array(path: str, checksum: str) -> np.ndarray | None:
     """Return the array of the file `path`; None unless it is there and has the `checksum`."""
     try:
@@ -62,7 +84,8 @@ def read_array(path: str, checksum: str) -> np.ndarray | None:
     return array if array_checksum(array) == checksum else None
 
 
-def _stored(folder: WorkFolder, plan: Plan) -> Prepared | None:
+def stored(folder: WorkFolder, plan: Plan) -> Prepared | None:
+    """Return what is prepared in `folder` for `plan`; None if it is not there, or damaged."""
     try:
         with open(folder.file(_ABOUT_FILE), encoding="utf-8") as stream:
             about = json.load(stream)

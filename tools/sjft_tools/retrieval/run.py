@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sjft.errors import InputError
 from sjft.side_file import NEIGHBOURS
-from sjft_tools.atomic import refuse_existing, tidy
+from sjft_tools.atomic import folder_name, refuse_existing, tidy
 from sjft_tools.lmdb_writer import refuse_other_contents
 from sjft_tools.retrieval import finish
 from sjft_tools.retrieval.engine import Engine
@@ -18,7 +18,7 @@ from sjft_tools.retrieval.inputs import Inputs, open_inputs
 from sjft_tools.retrieval.memory import memory_text
 from sjft_tools.retrieval.passes import Run, written
 from sjft_tools.retrieval.plan import SHARD_SIZE, Plan, make_plan, parts_of
-from sjft_tools.retrieval.prepared import Prepared, prepare
+from sjft_tools.retrieval.prepared import Prepared, check_alike, prepare, stored
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.shard_files import ShardFiles
 from sjft_tools.retrieval.work_folder import (
@@ -48,7 +48,11 @@ def retrieve(request: Request) -> str:
         with _team(request, inputs, plan, engine) as team:
             with folder.alone("plan"):
                 _settle(folder, plan, request)
-                prepared = _prepare(folder, plan, engine, request)
+                prepared = stored(folder, plan)
+                if prepared is None:
+                    prepared = _prepare(folder, plan, engine, request)
+                else:
+                    check_alike(prepared, folder.path, engine)
             run = Run(request, folder, inputs, plan, engine, prepared, team)
             return run.part(*request.part) if request.part else run.whole()
 
@@ -78,6 +82,11 @@ def merge(request: Request) -> str:
 
 def _refuse_output(request: Request) -> None:
     """Raise InputError if the output cannot be written in the end."""
+    output = os.path.realpath(folder_name(request.output))
+    if os.path.join(os.path.realpath(request.work), "").startswith(os.path.join(output, "")):
+        raise InputError(
+            f"the work folder {request.work} is the output or lies in it: expected another --work"
+        )
     refuse_existing(request.output, request.force or os.path.isdir(request.work))
     if request.force:
         refuse_other_contents(request.output, NEIGHBOURS)
@@ -86,10 +95,10 @@ def _refuse_output(request: Request) -> None:
 def _open(request: Request) -> tuple[Inputs, Plan]:
     """Open the inputs and make the plan; what the user left open is as in the unfinished work."""
     shard_size, backends = request.shard_size, {}
-    stored = None if request.force else read_plan(request.work)
-    if stored is not None:
-        backends = {stored[0].bank: stored[0].backend}
-        shard_size = shard_size or stored[0].shard_size
+    found = None if request.force else read_plan(request.work)
+    if found is not None:
+        backends = {found[0].bank: found[0].backend}
+        shard_size = shard_size or found[0].shard_size
     inputs = open_inputs(request.paths, request.k, backends)
     if shard_size is None:
         parts = request.part[1] if request.part else 1
@@ -137,19 +146,19 @@ def _settle(folder: RetrievalFolder, plan: Plan, request: Request) -> None:
     """
     over = request.force and request.part is None
     try:
-        stored = read_plan(folder.path)
+        found = read_plan(folder.path)
     except InputError:
         if not over:
             raise
-        stored = None
-    difference = stored[0].difference(plan) if stored else ""
+        found = None
+    difference = found[0].difference(plan) if found else ""
     if difference and not over:
         remedy = "--force to start over" if request.part is None else "an empty --work"
         raise InputError(
             f"{folder.path} holds unfinished work with another {difference}: give the same as "
             f"before, another output, or {remedy}"
         )
-    if stored is None or difference:
+    if found is None or difference:
         if request.part is None:
             folder.clear()
         write_plan(folder, plan, request.paths)

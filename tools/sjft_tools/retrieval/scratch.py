@@ -10,31 +10,46 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from sjft.errors import InputError
+from sjft_tools import file_lock
+
 _PREFIX = "sjft_dask_"
+_LOCK = "lock"
 
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[str]:
-    """Yield a new folder among the system's temporary ones, locked while this process lives."""
+    """Yield a new folder among the system's temporary ones, locked while this process lives.
+
+    Raises InputError if nothing can be locked there.
+    """
     _remove_stale()
     while True:
         path = tempfile.mkdtemp(prefix=_PREFIX)
-        lock = _lock(path)
+        try:
+            lock = _lock(path)
+        except InputError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         if lock is not None:
             break  # and not taken for a stale one by another run that has just started
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
+        _remove(path, lock)
 
 
 def _remove_stale() -> None:
     for path in glob.glob(os.path.join(glob.escape(tempfile.gettempdir()), f"{_PREFIX}*")):
-        lock = _lock(path)
-        if lock is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+        with contextlib.suppress(InputError):
+            lock = _lock(path)
+            if lock is not None:
+                _remove(path, lock)
+
+
+def _remove(path: str, lock: int) -> None:
+    os.close(lock)  # NFS keeps an open file's folder
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _lock(path: str) -> int | None:
@@ -42,17 +57,18 @@ def _lock(path: str) -> int | None:
 
     None, too, if it is gone or another user's.
     """
+    file = os.path.join(path, _LOCK)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        if os.lstat(path).st_uid != os.getuid():
+            return None
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_uid == os.getuid() and os.path.samestat(
-            os.fstat(descriptor), os.stat(path)
-        ):
-            return descriptor
-    except OSError:
-        pass
-    os.close(descriptor)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            file_lock.lock(descriptor, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
+                stack.pop_all()
+                return descriptor
     return None

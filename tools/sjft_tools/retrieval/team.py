@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from sjft.errors import InputError
+from sjft_tools.interrupts import put_off
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.overlap import cores
 from sjft_tools.retrieval.bad_sources import BadSources
@@ -205,15 +206,17 @@ def _local_client(workers: int, stack: contextlib.ExitStack) -> distributed.Clie
     """Start `workers` processes on this machine that share its cores evenly."""
     threads = str(max(1, cores() // workers))
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    cluster = distributed.LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        silence_logs=logging.CRITICAL,
-        memory_limit=0,  # sjft bounds its memory itself
-        dashboard_address=None,
-        local_directory=stack.enter_context(scratch_folder()),
-        env=dict.fromkeys(variables, threads),
-    )
-    stack.enter_context(cluster)
+    folder = stack.enter_context(scratch_folder())
+    with put_off():
+        cluster = distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            silence_logs=logging.CRITICAL,
+            memory_limit=0,  # sjft bounds its memory itself
+            dashboard_address=None,
+            local_directory=folder,
+            env=dict.fromkeys(variables, threads),
+        )
+        stack.enter_context(cluster)
     return stack.enter_context(distributed.Client(cluster))

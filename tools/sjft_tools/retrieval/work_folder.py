@@ -7,11 +7,13 @@ import fcntl
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from sjft.errors import InputError
+from sjft_tools import file_lock
 from sjft_tools.retrieval.inputs import Paths
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.work_folder import PLAN_FILE, WorkFolder, hold, put_file
@@ -35,8 +37,13 @@ class RetrievalFolder(WorkFolder):
     @contextlib.contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Wait until no other run that shares the folder does `what`, and keep others from it."""
-        with open(self.file(f"{what}.lock"), "w", encoding="ascii") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        file = self.file(f"{what}.lock")
+        with open(file, "w", encoding="ascii") as stream:
+            try:
+                file_lock.lock(stream.fileno(), file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waits for another run that does the {what} of {self.path}", file=sys.stderr)
+                file_lock.lock(stream.fileno(), file, fcntl.LOCK_EX)
             yield
 
     def claim(self, what: str) -> Any:
@@ -44,9 +51,10 @@ class RetrievalFolder(WorkFolder):
 
         Raises InputError if one does it already.
         """
-        stream = open(self.file(f"{what}.lock"), "w", encoding="ascii")  # noqa: SIM115
+        file = self.file(f"{what}.lock")
+        stream = open(file, "w", encoding="ascii")  # noqa: SIM115
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_lock.lock(stream.fileno(), file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.close()
             raise InputError(

@@ -17,12 +17,9 @@ from sjft_tools.overlap import cores
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
 from sjft_tools.retrieval.plan import Plan, make_plan
-from sjft_tools.retrieval.prepared import read_array
+from sjft_tools.retrieval.prepared import OTHERWISE, SAMPLE, read_array
 from sjft_tools.retrieval.shard_files import Pass, Stats
 from sjft_tools.work_folder import array_checksum
-
-#: Targets that every worker describes to show that it computes what all others compute.
-SAMPLE = 4
 
 
 class Order(NamedTuple):
@@ -92,8 +89,7 @@ def _find(desk: _Desk, targets: Targets) -> np.ndarray:
 
 
 _OTHERWISE = (
-    "computes other descriptors or distances than the process that gives the orders: expected the "
-    "same versions of numpy, OpenCV and the bank's backend, on processors of the same kind"
+    f"computes other descriptors or distances than the process that gives the orders: {OTHERWISE}"
 )
 
 
