@@ -100,15 +100,18 @@ def test_standard_streams_that_are_closed(
 
 def test_a_terminal_that_takes_nothing_more(world: World, tmp_path: Path) -> None:
     """As after Ctrl-S, or behind a connection that hangs."""
-    write_job(tmp_path, world, **{**ENDLESS, "max_iter": 1500, "snapshot": 0})
-    reading, terminal = os.openpty()
+    write_job(tmp_path, world, **{**ENDLESS, "max_iter": 500, "snapshot": 0})
+    try:
+        reading, terminal = os.openpty()
+    except OSError:  # a root without them
+        reading, terminal = os.pipe()
     with open(terminal, "w") as output:
         command = [*SJFT, "train", "solver.prototxt"]
         process = subprocess.Popen(command, cwd=tmp_path, stderr=output)
         while not (tmp_path / "x_train.csv").exists():
             assert process.poll() is None
             time.sleep(0.01)
-        other = os.open(os.ttyname(output.fileno()), os.O_WRONLY | os.O_NONBLOCK)
+        other = os.open(f"/proc/self/fd/{output.fileno()}", os.O_WRONLY | os.O_NONBLOCK)
         with pytest.raises(BlockingIOError):
             while True:
                 os.write(other, b"." * 100)
@@ -118,7 +121,7 @@ def test_a_terminal_that_takes_nothing_more(world: World, tmp_path: Path) -> Non
         process.kill()
         os.close(other)
         os.close(reading)
-    assert (tmp_path / "x_iter_1500.solverstate").exists() and not debris(tmp_path)
+    assert (tmp_path / "x_iter_500.solverstate").exists() and not debris(tmp_path)
 
 
 def test_too_few_open_files(world: World, tmp_path: Path) -> None:
@@ -250,14 +253,11 @@ def test_labels_beyond_the_scores(world: World, tmp_path: Path) -> None:
     """Caffe's own layers would read beyond the blob of scores."""
     body = BODY.replace("num_output: TARGET", "num_output: 4")
     twice = body + body[body.index('layer {\n  name: "accuracy"') :].replace('"accuracy"', '"top"')
-    for each, name in ((body, "accuracy"), (twice, "accuracy")):
-        folder = write_job(tmp_path, world, each)
-        words = train(folder, status=2).splitlines()[-1]
-        assert (
-            f"error: '{name}' of the test net compares labels up to 4 with 'target_score" in words
-        )
-        assert "which has 4 scores: expected num_output 5 or more of the layer that" in words
-        assert not snapshots(folder) and not debris(folder)
+    folder = write_job(tmp_path, world, twice)  # Caffe splits the blobs
+    words = train(folder, status=2).splitlines()[-1]
+    assert "error: 'accuracy' of the test net compares labels up to 4 with 'target_score" in words
+    assert "which has 4 scores: expected num_output 5 or more of the layer that" in words
+    assert not snapshots(folder) and not debris(folder)
     ignoring = body.replace('top: "accuracy"', 'top: "accuracy" accuracy_param { ignore_label: 4 }')
     folder = write_job(tmp_path, world, ignoring)
     assert "compares labels" not in train(folder, status=2)  # the loss finds it later
