@@ -33,8 +33,8 @@ from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.matching.candidates import Candidates, nearest
 from sjft_tools.matching.limits import limits, sample_positions
-from sjft_tools.matching.matcher import SOURCE_BLOCK, Matcher
-from sjft_tools.matching.products import NAMES, make_product
+from sjft_tools.matching.matcher import Matcher
+from sjft_tools.matching.products import NAMES, SOURCE_BLOCK, make_product
 
 SOURCES, K = 1_281_167, 5000
 POOL = 3072

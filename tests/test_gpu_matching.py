@@ -14,6 +14,7 @@ from processes import run
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import QUANTUM, Distance
+from sjft_tools.matching import device_pairs, device_sources
 from sjft_tools.matching.device_arithmetic import fastest, keeps_bound
 from sjft_tools.matching.device_pairs import DevicePairs
 from sjft_tools.matching.matcher import Matcher, match_all
@@ -87,7 +88,7 @@ def test_sources_are_brought_to_the_gpu_once(monkeypatch: pytest.MonkeyPatch) ->
     pairs = DevicePairs(distance, targets, "cpu")
     distances = exact_distances(distance, targets, sources)
     near = pairs.within(sources, distances.max(axis=1))
-    monkeypatch.setattr(DevicePairs, "_upload", None)
+    monkeypatch.setattr(device_sources, "signed", None)
     again = pairs.within(sources, distances.max(axis=1))
     assert [found.tolist() for found in again] == [found.tolist() for found in near]
     assert (pairs.exact(sources, rows, columns) == distances[rows, columns]).all()
@@ -130,7 +131,7 @@ def test_a_gpu_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*words: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(DevicePairs, "_upload", full)
+    monkeypatch.setattr(device_pairs, "signed", full)
     distance, targets, *_ = some_pairs(SMALL)
     with pytest.raises(InputError, match=r"3 target images need .* on the GPU.*the product"):
         DeviceProduct("cpu").load(distance, targets)

@@ -24,17 +24,20 @@ from tables import table
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import Distance
 from sjft_tools.matching.candidates import Candidates, Collector
-from sjft_tools.matching.device_arithmetic import fastest, multiplying
+from sjft_tools.matching.device_arithmetic import fastest, multiply_in
 from sjft_tools.matching.limits import limits, sample_positions
 from sjft_tools.matching.matcher import Matcher
 from sjft_tools.matching.operands import SLAB
 from sjft_tools.matching.products import DeviceProduct
 from sjft_tools.matching.rounding import FLOAT32, Arithmetic
+from sjft_tools.overlap import in_order
 
 #: The goals: share of the product's rate, and times the authors' way.
 SHARE, TIMES = 0.5, 100
 #: What of the step's time is kept for the end: joining candidates, checking, the authors' way.
 _KEPT = 0.3
+#: Blocks that are drawn, then matched.
+_AT_A_TIME = 24
 
 
 def main(settings: Settings, findings: Findings) -> None:
@@ -143,25 +146,36 @@ def rows_of(stream: DescriptorStream, positions: np.ndarray, size: int) -> np.nd
 def match(
     stream: DescriptorStream, matcher: Matcher, targets: int, settings: Settings, until: float
 ) -> tuple[dict[str, float], Candidates, int]:
-    """Match block after block; return seconds by what they were for, neighbours, sources done."""
+    """Match all; return seconds by what they were for, neighbours, sources done.
+
+    A few blocks are drawn before any of them is matched, as match_all() does it.
+    """
     size, sources = settings["block"], settings["sources"]
     collector = Collector(targets, settings["k"])
     spent = {"draw": 0.0, "match": 0.0, "choose": 0.0}
     done = 0
     while done < sources and time.time() < until:
         moments = [time.perf_counter()]
-        counts = stream.block(done // size, min(size, sources - done))
+        blocks = []
+        while len(blocks) < _AT_A_TIME and done < sources:
+            counts = stream.block(done // size, min(size, sources - done))
+            positions = np.arange(done, done + len(counts))
+            starts = range(0, len(counts), matcher.block)
+            cuts = (slice(i, i + matcher.block) for i in starts)
+            blocks += [(positions[cut], counts[cut]) for cut in cuts]
+            done += len(counts)
         wait()
         moments.append(time.perf_counter())
-        found = matcher.match(np.arange(done, done + len(counts)), counts)
+        threads = matcher.at_once
+        found = list(in_order(lambda some: matcher.match(*some), blocks, threads, threads - 1))
         wait()
         moments.append(time.perf_counter())
-        collector.add(found)
-        matcher.tighten(collector.limits)
+        for some in found:
+            collector.add(some)
+            matcher.tighten(collector.limits)
         moments.append(time.perf_counter())
         for name, seconds in zip(spent, np.diff(moments)):
             spent[name] += float(seconds)
-        done += len(counts)
     begin = time.perf_counter()
     result = collector.result()
     spent["choose"] += time.perf_counter() - begin
@@ -174,8 +188,8 @@ def product_rate(settings: Settings, dimensions: int, device: str, arithmetic: A
     sources = torch.rand((settings["block"], inner), device=device)
     targets = torch.rand((settings["targets"], inner), device=device)
     total = torch.zeros((settings["block"], settings["targets"]), device=device)
-    with multiplying(arithmetic):
-        seconds = best_seconds(lambda: total.addmm_(sources, targets.T), inner=10)
+    multiply_in(arithmetic)
+    seconds = best_seconds(lambda: total.addmm_(sources, targets.T), inner=10)
     return 2 * total.numel() * inner / seconds
 
 

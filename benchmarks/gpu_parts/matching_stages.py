@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -15,9 +16,9 @@ from tables import table
 
 from sjft_tools.matching.matcher import Matcher
 
-#: DevicePairs' methods and what they are for; none of them calls another.
+#: DevicePairs' methods, and its sources', and what they are for; none of them calls another.
 _STAGES = {
-    "_by_slab": "bringing the counts to the GPU",
+    "_sources.by_parts": "bringing the counts to the GPU",
     "_source_operand": "making operands of them",
     "_add_product": "matrix product",
     "_near": "choosing pairs and bringing them back",
@@ -81,7 +82,7 @@ def _watch(pairs: Any) -> tuple[dict[str, float], list[int]]:
     spent = dict.fromkeys(_STAGES.values(), 0.0)
     reckoned: list[int] = []
 
-    def watched(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(stage: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:
             wait()
             begin = time.perf_counter()
@@ -89,13 +90,15 @@ def _watch(pairs: Any) -> tuple[dict[str, float], list[int]]:
             if isinstance(result, Iterator):
                 result = list(result)
             wait()
-            spent[_STAGES[name]] += time.perf_counter() - begin
-            if name == "exact":
+            spent[stage] += time.perf_counter() - begin
+            if stage == _STAGES["exact"]:
                 reckoned.append(len(result))
             return result
 
         return timed
 
-    for name in _STAGES:
-        setattr(pairs, name, watched(name, getattr(pairs, name)))
+    for path, stage in _STAGES.items():
+        *owner, name = path.split(".")
+        of = functools.reduce(getattr, owner, pairs)
+        setattr(of, name, watched(stage, getattr(of, name)))
     return spent, reckoned

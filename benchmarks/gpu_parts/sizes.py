@@ -33,7 +33,7 @@ FULL: Sizes = {
         "k": 5000,
         "pool": 8192,
         "layers": [["conv1", 96, 2916], ["conv2", 256, 676]],
-        "block": 1024,
+        "block": 4096,
         "verified": 3,
         "authors": [1024, 512],
     },

@@ -19,6 +19,7 @@ from sjft_tools.matching import operands
 from sjft_tools.matching.exact import ExactPairs, compiled_kernels
 from sjft_tools.matching.merged import MergedBins
 from sjft_tools.matching.operands import Slab
+from sjft_tools.matching.products import SOURCE_BLOCK
 from sjft_tools.matching.rounding import absolute_error, relative_error
 from sjft_tools.threads import in_parts
 
@@ -56,6 +57,9 @@ class CpuPairs:
     Keeps the targets' operands in memory: 9 bytes for each of T x dimensions, and one more for the
     exact distances.
     """
+
+    block = SOURCE_BLOCK
+    at_once = 1  # all cores are busy with one block
 
     def __init__(self, distance: Distance, targets: np.ndarray, add_product: AddProduct) -> None:
         self._relative = relative_error(distance)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
-from collections.abc import Iterator
 
 import torch
 
@@ -39,15 +37,13 @@ def fastest(device: torch.device) -> Arithmetic:
     return TENSOR_FLOAT_32 if fast * _WORTH < plain else FLOAT32
 
 
-@contextlib.contextmanager
-def multiplying(arithmetic: Arithmetic) -> Iterator[None]:
-    """A block whose matrix products are reckoned in `arithmetic`, or a better one."""
-    # for the whole process: convolutions have a setting of their own
+def multiply_in(arithmetic: Arithmetic) -> None:
+    """Have matrix products reckoned in `arithmetic` from now on, or in a better one.
+
+    In the whole process, so that threads side by side do not reset what others have set: who
+    multiplies says how, each time. Convolutions have a setting of their own.
+    """
     torch.set_float32_matmul_precision("high" if arithmetic is TENSOR_FLOAT_32 else "highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision("highest")
 
 
 def keeps_bound(arithmetic: Arithmetic, device: torch.device) -> bool:
@@ -61,8 +57,8 @@ def keeps_bound(arithmetic: Arithmetic, device: torch.device) -> bool:
     every = torch.arange(rows)
     small[every, every * (terms // rows)] = 2048
     tried = torch.cat([elements, small]).to(device)
-    with multiplying(arithmetic):
-        found = tried @ torch.ones((terms, rows), device=device)
+    multiply_in(arithmetic)
+    found = tried @ torch.ones((terms, rows), device=device)
     expected = tried.sum(dim=1, dtype=torch.float64)
     return bool((found == expected[:, None]).all())
 
@@ -73,11 +69,11 @@ def _seconds(arithmetic: Arithmetic, device: torch.device) -> float:
     targets = torch.ones((4096, 2048), device=device)
     total = torch.zeros((1024, 4096), device=device)
     taken = []
-    with multiplying(arithmetic):
-        for _ in range(6):
-            torch.cuda.synchronize(device)
-            start = time.perf_counter()
-            total.addmm_(sources, targets.T)
-            torch.cuda.synchronize(device)
-            taken.append(time.perf_counter() - start)
+    multiply_in(arithmetic)
+    for _ in range(6):
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        total.addmm_(sources, targets.T)
+        torch.cuda.synchronize(device)
+        taken.append(time.perf_counter() - start)
     return min(taken)

@@ -138,7 +138,7 @@ def units(
         shared = table_bytes <= _SHARED_BYTES
         kernel = _by_shared_tables if shared else _by_global_tables
         size = max(_GROUP * _THREADS * 8, table_bytes if shared else 0)
-        kernel[len(groups) - 1, _THREADS, 0, size](
+        kernel[len(groups) - 1, _THREADS, _stream_of(out), size](
             *counts, *places, layer.start, layer.stop, *pair, 1 / QUANTUM, _as_numba(sums)
         )
     return out.cpu().numpy()
@@ -154,6 +154,15 @@ def group_bounds(columns: np.ndarray) -> np.ndarray:
     before = np.cumsum(groups) - groups
     within_run = np.arange(groups.sum()) - np.repeat(before, groups)
     return np.append(np.repeat(runs, groups) + _GROUP * within_run, len(columns))
+
+
+def _stream_of(tensor: Any) -> Any:
+    """Return the stream that torch, in this thread, uses on the tensor's GPU."""
+    import torch
+
+    if SIMULATED:
+        return 0
+    return cuda.external_stream(torch.cuda.current_stream(tensor.device).cuda_stream)
 
 
 def _as_numba(tensor: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,7 +10,9 @@ import torch
 
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
-from sjft_tools.matching.device_arithmetic import fastest, multiplying
+from sjft_tools.matching.device_arithmetic import fastest, multiply_in
+from sjft_tools.matching.device_sources import DeviceSources, as_index, signed
+from sjft_tools.matching.products import SOURCE_BLOCK
 from sjft_tools.matching.rounding import Arithmetic, absolute_error, relative_error
 
 if TYPE_CHECKING:
@@ -19,17 +21,20 @@ if TYPE_CHECKING:
 #: On the device for each of T x dimensions: operands and counts.
 BYTES = 10
 
+# Sources at a time: every kernel takes a while to start. Many of them take some 2 GB a thread.
+_MANY_SOURCES = 4096
+_ROOM = 24 << 30
+
 # Numbers of a layer that are held for the exact distances at a time, 8 bytes each and six times.
 _MOST_NUMBERS = 1 << 25
 
 
 class _Slab(NamedTuple):
-    """What a slab's counts become, on the device: operands.Slab's tables for sources."""
+    """What a slab's counts become, on the device: operands.Slab's tables, as _paired() has them."""
 
-    start: int
-    stop: int
-    log: torch.Tensor
-    share: torch.Tensor
+    part: slice
+    of_sources: torch.Tensor
+    of_targets: torch.Tensor
     own: torch.Tensor
 
 
@@ -38,8 +43,11 @@ class DevicePairs:
 
     The first pass is reckoned in `arithmetic`, the device's fastest by default. Keeps the targets'
     operands and counts there, BYTES for each of T x dimensions, and the counts of the sources that
-    came last. Raises InputError if the device keeps no bound on rounding.
+    came last to each thread. Raises InputError if the device keeps no bound on rounding.
     """
+
+    #: While one's sources are copied, or its pairs sorted out, the device works for the others.
+    at_once = 3
 
     def __init__(
         self,
@@ -49,33 +57,41 @@ class DevicePairs:
         arithmetic: Arithmetic | None = None,
     ) -> None:
         self._device = torch.device(device)
+        self.block = _block(self._device)
         self.arithmetic = arithmetic or fastest(self._device)
         self._relative = relative_error(distance, self.arithmetic)
         self._absolute = absolute_error(distance)
         self._distance = distance
-        slabs = operands.slabs(distance, self.arithmetic.bits)
-        self._counts = self._upload(targets)
-        self._operands = []
-        for slab in slabs:
-            tables = map(self._to_device, (slab.weighted_share, slab.weighted_log))
-            self._operands.append(_operand(_index(self._counts, slab.start, slab.stop), *tables))
         self._slabs = [
-            _Slab(s.start, s.stop, *map(self._to_device, (s.log, s.share, s.own))) for s in slabs
+            _Slab(
+                slice(slab.start, slab.stop),
+                self._to_device(_paired(slab.log, slab.share)),
+                self._to_device(_paired(slab.weighted_share, slab.weighted_log)),
+                self._to_device(slab.own),
+            )
+            for slab in operands.slabs(distance, self.arithmetic.bits)
         ]
-        self._own = operands.own_up_to(targets, slabs)[-1]
+        self._counts = signed(targets).to(self._device)
+        self._operands = []
+        own = torch.zeros(len(targets), dtype=torch.float64, device=self._device)
+        for slab in self._slabs:
+            index = as_index(self._counts[:, slab.part], len(slab.own))
+            self._operands.append(_operand(index, slab.of_targets))
+            own += slab.own[index].sum(dim=1)
+        self._own = own.cpu().numpy()
         self._tables = [
             (self._to_device(layer.share), self._to_device(layer.log)) for layer in distance.layers
         ]
-        self._last: tuple[np.ndarray, torch.Tensor] | None = None
-        on_gpu = self._device.type == "cuda"
-        self._copying = torch.cuda.Stream(self._device) if on_gpu else None
+        # those that match, and the one that asks for upper bounds
+        self._sources = DeviceSources(self._device, self.at_once + 1)
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits.
 
         Sorted by source.
         """
-        return self._near(*self._product(sources), limits)
+        with self._sources.stream():
+            return self._near(*self._product(sources), limits)
 
     def _near(
         self, product: torch.Tensor, own: torch.Tensor, limits: np.ndarray
@@ -89,32 +105,38 @@ class DevicePairs:
 
     def upper_bounds(self, sources: np.ndarray) -> np.ndarray:
         """Return for each pair what its exact distance does not exceed: S x T float32."""
-        product, own = self._product(sources)
-        found = product.double().div_(1 - self._relative)
-        found += self._absolute - own[:, None] - self._to_device(self._own)
-        above = torch.nextafter(found.float(), torch.tensor(torch.inf, device=self._device))
-        return above.cpu().numpy()
+        with self._sources.stream():
+            product, own = self._product(sources)
+            found = product.double().div_(1 - self._relative)
+            found += self._absolute - own[:, None] - self._to_device(self._own)
+            above = torch.nextafter(found.float(), torch.tensor(torch.inf, device=self._device))
+            return above.cpu().numpy()
 
     def exact(self, sources: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Return the exact distance of each pair (target rows[i], source columns[i]): float64.
 
         Bit for bit Distance.exact()'s. By numba where it can compile for the GPU.
         """
-        counts, layers = self._held(sources), self._distance.layers
-        compiled = self._compiled_units()
-        sums: Iterable[np.ndarray]
-        if compiled is not None:
-            sums = compiled(self._counts, counts, rows, columns, layers, self._tables)
-        else:
-            places = self._to_device(rows), self._to_device(columns)
-            sums = [
-                self._units(counts, *places, layer.start, layer.stop, *tables)
-                for layer, tables in zip(layers, self._tables)
-            ]
+        with self._sources.stream():
+            sums = self._all_units(self._sources.whole(sources), rows, columns)
         result = np.zeros(len(rows))
-        for layer, units in zip(layers, sums):
+        for layer, units in zip(self._distance.layers, sums):
             result += layer.factor * (units * QUANTUM)
         return result
+
+    def _all_units(
+        self, counts: torch.Tensor, rows: np.ndarray, columns: np.ndarray
+    ) -> Iterable[np.ndarray]:
+        """Return what device_kernels.units() does."""
+        layers = self._distance.layers
+        compiled = self._compiled_units()
+        if compiled is not None:
+            return compiled(self._counts, counts, rows, columns, layers, self._tables)
+        places = self._to_device(rows), self._to_device(columns)
+        return [
+            self._units(counts, *places, layer.start, layer.stop, *tables)
+            for layer, tables in zip(layers, self._tables)
+        ]
 
     def _compiled_units(self) -> Units | None:
         if self._device.type != "cuda":
@@ -144,8 +166,8 @@ class DevicePairs:
         step = max(1, _MOST_NUMBERS // (end - first))
         for start in range(0, len(rows), step):
             some = slice(start, start + step)
-            p = _index(self._counts[rows[some]], first, end)
-            q = _index(counts[columns[some]], first, end)
+            p = as_index(self._counts[rows[some], first:end], len(share))
+            q = as_index(counts[columns[some], first:end], len(share))
             terms = share[p].sub_(share[q])
             terms.mul_(log[p].sub_(log[q])).mul_(1 / QUANTUM).round_()
             found.append(terms.to(torch.int64).sum(dim=1).cpu().numpy())
@@ -155,8 +177,9 @@ class DevicePairs:
         """Return the product, S x T float32, and the sources' own(), float64 (S,)."""
         total = torch.zeros((len(sources), len(self._own)), device=self._device)
         own = torch.zeros(len(sources), dtype=torch.float64, device=self._device)
+        parts = self._sources.by_parts(sources, [slab.part for slab in self._slabs])
         # zip() asks the first once more at the end: then the counts are kept
-        for counts, slab, targets in zip(self._by_slab(sources), self._slabs, self._operands):
+        for counts, slab, targets in zip(parts, self._slabs, self._operands):
             operand, here = self._source_operand(counts, slab)
             self._add_product(total, operand, targets)
             own += here
@@ -165,67 +188,31 @@ class DevicePairs:
     @staticmethod
     def _source_operand(counts: torch.Tensor, slab: _Slab) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sources' operand for a slab, and its part of their own()."""
-        index = _index(counts, 0, slab.stop - slab.start)
-        return _operand(index, slab.log, slab.share), slab.own[index].sum(dim=1)
+        index = as_index(counts, len(slab.own))
+        return _operand(index, slab.of_sources), slab.own[index].sum(dim=1)
 
     def _add_product(
         self, total: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor
     ) -> None:
         terms = self.arithmetic.terms
-        with multiplying(self.arithmetic):
-            for some, others in zip(sources.split(terms, dim=1), targets.split(terms, dim=1)):
-                total.addmm_(some, others.T)
-
-    def _by_slab(self, sources: np.ndarray) -> Iterator[torch.Tensor]:
-        """Yield the counts of `sources` slab by slab, on the device, and keep them all there.
-
-        From page-locked memory and in a stream of their own: so a slab is brought while the device
-        still multiplies the one before.
-        """
-        if self._last is not None and self._last[0] is sources:
-            yield from (self._last[1][:, slab.start : slab.stop] for slab in self._slabs)
-            return
-        self._last = None  # its memory first
-        counts = _signed(sources)
-        kept = torch.empty(counts.shape, dtype=counts.dtype, device=self._device)
-        locked = self._copying is not None
-        for slab in self._slabs:
-            some = counts[:, slab.start : slab.stop]
-            # torch uses this memory again only when it has been copied from
-            staged = torch.empty(some.shape, dtype=some.dtype, pin_memory=locked).copy_(some)
-            with torch.cuda.stream(self._copying):
-                arriving = staged.to(self._device, non_blocking=True)
-            if self._copying is not None:
-                using = torch.cuda.current_stream(self._device)
-                using.wait_stream(self._copying)
-                arriving.record_stream(using)  # nor this before it has been used
-            yield kept[:, slab.start : slab.stop].copy_(arriving)
-        self._last = sources, kept
-
-    def _held(self, sources: np.ndarray) -> torch.Tensor:
-        """Return `sources` on the device: copied there once, though asked about twice."""
-        if self._last is None or self._last[0] is not sources:
-            self._last = None  # its memory first
-            self._last = sources, self._upload(sources)
-        return self._last[1]
-
-    def _upload(self, counts: np.ndarray) -> torch.Tensor:
-        """Copy counts to the device."""
-        return _signed(counts).to(self._device)
+        multiply_in(self.arithmetic)
+        for some, others in zip(sources.split(terms, dim=1), targets.split(terms, dim=1)):
+            total.addmm_(some, others.T)
 
     def _to_device(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-def _signed(counts: np.ndarray) -> torch.Tensor:
-    """Return counts as signed integers of their size, which torch can index."""
-    return torch.from_numpy(np.ascontiguousarray(counts).view(f"i{counts.dtype.itemsize}"))
+def _block(device: torch.device) -> int:
+    roomy = device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > _ROOM
+    return _MANY_SOURCES if roomy else SOURCE_BLOCK
 
 
-def _index(counts: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    """Return what _signed() took for signed integers as the counts that they are: int64."""
-    return counts[:, start:stop].long() & (0xFFFF if counts.dtype == torch.int16 else 0xFFFFFFFF)
+def _paired(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return two float32 tables as one, each two numbers in the place of one of 8 bytes."""
+    return np.stack([left, right], axis=1).view(np.float64)[:, 0]
 
 
-def _operand(index: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    return torch.cat([left[index], right[index]], dim=1)
+def _operand(index: torch.Tensor, paired: torch.Tensor) -> torch.Tensor:
+    """Return what both tables say of each count, side by side: N x 2 n float32."""
+    return paired[index].view(torch.float32)

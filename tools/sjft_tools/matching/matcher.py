@@ -9,10 +9,7 @@ import numpy as np
 from sjft_tools.distance import Distance
 from sjft_tools.matching.candidates import Candidates, Collector
 from sjft_tools.matching.products import Product
-
-#: Sources that are matched at a time: enough for BLAS to run at its full rate. The result does not
-#: depend on it.
-SOURCE_BLOCK = 1024
+from sjft_tools.overlap import in_order
 
 
 class Matcher:
@@ -27,6 +24,8 @@ class Matcher:
     ) -> None:
         self._limits = limits.copy()
         self._pairs = product.load(distance, targets)
+        self.block, self.at_once = self._pairs.block, self._pairs.at_once
+        """Sources that match() best takes at a time, and threads that best call it side by side."""
 
     def renew(self, limits: np.ndarray) -> None:
         """Set the limits to `limits`, float64 (T,), whether they are lower or higher."""
@@ -54,17 +53,19 @@ def match_all(
     sources: Iterable[tuple[np.ndarray, np.ndarray]],
     targets: int,
     k: int,
-    block: int = SOURCE_BLOCK,
+    block: int | None = None,
 ) -> Candidates:
     """Return each target's `k` nearest of `sources`, or as many as lie within its limit.
 
     `sources`: (positions, counts) as Matcher.match() takes them, any number at a time; they are
-    matched `block` at a time. `targets` is the number of targets. Sorted by (target, distance,
-    source).
+    matched `block` at a time, by default as many as is fastest. `targets` is the number of targets.
+    Sorted by (target, distance, source).
     """
     collector = Collector(targets, k)
-    for positions, counts in blocks(sources, block):
-        collector.add(matcher.match(positions, counts))
+    waiting = blocks(sources, block or matcher.block)
+    threads = matcher.at_once
+    for found in in_order(lambda some: matcher.match(*some), waiting, threads, threads - 1):
+        collector.add(found)
         matcher.tighten(collector.limits)
     return collector.result()
 

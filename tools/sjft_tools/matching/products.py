@@ -15,9 +15,17 @@ from sjft.errors import InputError
 from sjft_tools.distance import Distance
 from sjft_tools.matching.rounding import Arithmetic
 
+#: Sources that a CPU takes at a time: enough for BLAS to run at its full rate.
+SOURCE_BLOCK = 1024
+
 
 class Pairs(Protocol):
     """The pairs of given targets with whatever sources come: counts, S x dimensions."""
+
+    #: Sources at a time, and threads that ask side by side, by which it is fastest. Its answers do
+    #: not depend on them.
+    block: int
+    at_once: int
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and the sources, int64 (n,) each, of pairs that may be within limits.
@@ -75,6 +83,7 @@ class TorchProduct:
 
     def add_product(self, total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add sources @ targets.T to `total`: S x n, T x n, S x T float32."""
+        self._torch.set_float32_matmul_precision("highest")
         as_tensor = self._torch.from_numpy
         as_tensor(total).addmm_(as_tensor(sources), as_tensor(targets).T)
 

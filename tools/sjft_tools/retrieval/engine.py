@@ -12,8 +12,8 @@ from sjft_tools.distance import Distance
 from sjft_tools.histogram import Histogrammer
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.matching.limits import limits, sample_positions
-from sjft_tools.matching.matcher import SOURCE_BLOCK, Matcher, blocks, match_all
-from sjft_tools.matching.products import make_product
+from sjft_tools.matching.matcher import Matcher, blocks, match_all
+from sjft_tools.matching.products import SOURCE_BLOCK, make_product
 from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.shard_files import Pass, Stats

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sjft_tools.matching.matcher import SOURCE_BLOCK
+from sjft_tools.matching.products import SOURCE_BLOCK
 from sjft_tools.overlap import cores
 from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
