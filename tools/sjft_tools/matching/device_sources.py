@@ -75,7 +75,7 @@ class DeviceSources:
         lane.last = sources, kept
 
     def whole(self, sources: np.ndarray) -> torch.Tensor:
-        """Return the counts of `sources`, in stream(): copied unless by_parts() has just done it."""
+        """Return the counts of `sources`, in stream(). No copy if by_parts() has just made one."""
         lane = self._lane
         if lane.last is None or lane.last[0] is not sources:
             lane.last = None  # its memory first
