@@ -285,9 +285,7 @@ def test_locks(tmp_path):
             lock(other.fileno(), str(path), fcntl.LOCK_EX | fcntl.LOCK_NB)
     # what is opened for its name alone cannot be locked, nor can anything on some file systems
     descriptor = os.open(path, os.O_PATH)
-    with pytest.raises(
-        InputError, match=r"lock cannot be locked \(Bad file descr"
-    ):
+    with pytest.raises(InputError, match=r"lock cannot be locked \(Bad file descr"):
         lock(descriptor, str(path), fcntl.LOCK_EX)
     os.close(descriptor)
 

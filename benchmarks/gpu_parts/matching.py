@@ -37,7 +37,7 @@ SHARE, TIMES = 0.5, 100
 #: What of the step's time is kept for the end: joining candidates, checking, the authors' way.
 _KEPT = 0.3
 #: Blocks that are drawn, then matched.
-_AT_A_TIME = 24
+_AT_A_TIME = 48
 
 
 def main(settings: Settings, findings: Findings) -> None:

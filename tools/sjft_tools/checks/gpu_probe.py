@@ -18,7 +18,7 @@ from sjft_tools.pycaffe import import_caffe
 
 caffe = import_caffe()
 
-# Engine CAFFE computes on the CPU too; engine CUDNN has no CPU version in a CUDA build.
+# On the CPU it is computed by engine CAFFE, on the GPU by either.
 NET = """
 force_backward: true
 layer { name: "data" type: "Input" top: "data"

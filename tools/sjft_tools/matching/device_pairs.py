@@ -47,7 +47,7 @@ class DevicePairs:
     """
 
     #: While one's sources are copied, or its pairs sorted out, the device works for the others.
-    at_once = 3
+    at_once = 4
 
     def __init__(
         self,
