@@ -26,8 +26,8 @@ from typing import Any, NamedTuple
 
 import imagenet_sized
 import numpy as np
+from proc_figures import kib
 
-from processes import kib
 from sjft_tools.command import progress
 
 FOLDER = Path("build/benchmarks/imagenet_sized")

@@ -22,7 +22,7 @@ from typing import Any, Callable
 
 import cv2
 import numpy as np
-from processes import core_seconds, descendants
+from proc_figures import core_seconds, descendants
 
 from sjft.lmdb_env import open_env
 from sjft_tools.nets.text import Word, net_text

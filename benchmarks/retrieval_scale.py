@@ -34,8 +34,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from proc_figures import kib
 
-from processes import kib
 from sjft_tools.command import progress
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.overlap import cores

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from processes import descendants, kib
+from proc_figures import descendants, kib
+
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import net_text
 from sjft_tools.pycaffe import import_caffe

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import photographs
+from proc_figures import kib
 
-from processes import kib
 from sjft_tools.command import Parser, integer_at_least, print_options
 from sjft_tools.pycaffe import import_caffe
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from processes import core_seconds, descendants
+from proc_figures import core_seconds, descendants
 
 from sjft_tools.nets import layers as L
 from sjft_tools.nets import squeezenet

@@ -18,7 +18,7 @@ import curves
 import data
 import nets
 import numpy as np
-from processes import descendants
+from proc_figures import descendants
 from step import Findings, Settings, run
 from tables import table
 
