@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -159,8 +160,18 @@ def test_a_step_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found["error"].startswith("not done after 3 s")
     assert found["values"] == {"some": 1}
     child = int((tmp_path / "endless.log").read_text().split()[0])
-    state = Path(f"/proc/{child}/stat")
-    assert not state.exists() or state.read_text().split(")")[1].split()[0] == "Z"
+    until = time.monotonic() + 20
+    while lives(child) and time.monotonic() < until:  # a kill takes effect in a while
+        time.sleep(0.05)
+    assert not lives(child)
+
+
+def lives(process: int) -> bool:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def test_parts_are_named_alone_or_in_groups(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def differences(folder: Path, mode: str) -> list[dict[str, float]]:
     command = f"cd '{folder}' && exec '{sys.executable}' script.py {mode}"
     status, output = run_process(["sh", "-c", command], NVIDIA_TF32_OVERRIDE="0")
     if "has unknown engine" in output:
-        pytest.skip("needs a Caffe built with CUDA")
+        pytest.skip("needs a Caffe built with CUDA, as one for a GPU is")
     assert status == 0, reason(status, output)
     found: list[dict[str, float]] = json.loads(output.splitlines()[-1])
     assert len(found) == 8 and all(len(run) == 19 for run in found)
