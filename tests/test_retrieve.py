@@ -181,7 +181,11 @@ REFUSALS = {
         "{target} {source} {out} --bins-file {bins} --k 2 --work {bins}",
         "is not a folder: expected nothing there, or another --work",
     ),
-    "exists": ("{target} {source} {bins} --bins-file {bins} --k 2", "exists: give --force"),
+    "exists": ("{target} {source} {other} --bins-file {bins} --k 2", "exists: give --force"),
+    "exists, a file": (
+        "{target} {source} {bins} --bins-file {bins} --k 2",
+        "exists and is not a folder: expected another name",
+    ),
 }
 
 
