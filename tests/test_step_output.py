@@ -12,25 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from sjft_tools.experiment import outlet, step_log
-from sjft_tools.experiment.outlet import Outlet
+from sjft_tools import outlet
+from sjft_tools.experiment import step_log
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.step_log import StepLog
 from sjft_tools.experiment.steps import StepFailed, Steps
+from sjft_tools.outlet import Outlet
 from test_experiment_steps import run_all
 
 RUN = """
 import os, sys
-from sjft_tools.experiment import outlet
+from sjft_tools import outlet
 outlet.PATIENCE_S = 2
-from sjft_tools.experiment.outlet import Outlet
+from sjft_tools.outlet import Outlet
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import Steps
 step = Step("1", ["sh", "-c", sys.argv[1]], [], ["out"])
 Steps(".", os.open(".", os.O_RDONLY)).run(step)
 """
 RUN_TO_THE_END = f"""
-from sjft_tools.experiment.outlet import let_go
+from sjft_tools.outlet import let_go
 try:
     {RUN.replace(chr(10), chr(10) + "    ")}
 finally:

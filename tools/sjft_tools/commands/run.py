@@ -12,13 +12,13 @@ import os
 import shlex
 import sys
 
-from sjft_tools.experiment.outlet import let_go, say
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import begun_in, spelled
 from sjft_tools.experiment.runner import REPORT, run_experiment
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.validation import validate
+from sjft_tools.outlet import let_go, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

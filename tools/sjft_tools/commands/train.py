@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sjft_tools.experiment.outlet import let_go
+from sjft_tools.outlet import let_go
 from sjft_tools.training.launcher import run_plan
 from sjft_tools.training.plan import make_plan
 from sjft_tools.training.screen import Screen

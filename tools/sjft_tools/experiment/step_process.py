@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from sjft.parent_death import die_with_parent
 from sjft_tools.child_process import program
-from sjft_tools.experiment.outlet import outlet
 from sjft_tools.experiment.step_log import StepLog
+from sjft_tools.outlet import outlet
 
 #: For a command to end after it was asked to: a training net's iteration and snapshot take a while.
 PATIENCE_S = 600.0

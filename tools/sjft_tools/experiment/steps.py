@@ -22,7 +22,6 @@ from sjft.errors import InputError
 from sjft_tools.atomic import new_file
 from sjft_tools.experiment.earlier_results import EarlierResults, remove
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
-from sjft_tools.experiment.outlet import say
 from sjft_tools.experiment.step import (
     DONE,
     FOLDER,
@@ -35,6 +34,7 @@ from sjft_tools.experiment.step import (
 )
 from sjft_tools.experiment.step_log import StepLog
 from sjft_tools.experiment.step_process import run_logged, status_words
+from sjft_tools.outlet import say
 from sjft_tools.work_folder import default_work
 
 _BEGUN = "begun.json"

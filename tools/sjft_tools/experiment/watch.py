@@ -8,11 +8,11 @@ from sjft_tools.checks.prototxt import read_message
 from sjft_tools.experiment import disk_space
 from sjft_tools.experiment.net_checks import check_round
 from sjft_tools.experiment.net_trial import NetFacts
-from sjft_tools.experiment.outlet import say
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import Marker, Step, read_markers
 from sjft_tools.experiment.time_left import TimeLeft, duration
 from sjft_tools.net_files import caffe_messages
+from sjft_tools.outlet import say
 
 
 class Watch:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sjft_tools.experiment.outlet import outlet
+from sjft_tools.outlet import outlet
 
 _INTERVAL_S = 0.5
 #: Where standard error is a file, a bar that moves would fill it.
