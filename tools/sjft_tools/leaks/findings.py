@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.image_sets.class_names import class_name
 from sjft_tools.leaks.descriptors import NearDescriptor
 from sjft_tools.leaks.search import Pair
 
@@ -143,10 +144,6 @@ def as_json(found: Sequence[Finding], tests: ImageLmdb, source: ImageLmdb) -> di
 
 def _words(images: ImageLmdb, i: int) -> str:
     """Return an image's key and class."""
-    words = f"{images.key(i).decode(errors='replace')} {class_name(images, int(images.labels[i]))}"
+    name = class_name(images.class_names, int(images.labels[i]))
+    words = f"{images.key(i).decode(errors='replace')} {name}"
     return words if len(words) <= _LETTERS * 2 else words[: _LETTERS * 2 - 1] + "…"
-
-
-def class_name(images: ImageLmdb, label: int) -> str:
-    """Return the name of a class, or "class 7" if it has none."""
-    return images.class_names[label] if label < len(images.class_names) else f"class {label}"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.gallery import Tile, draw_gallery
-from sjft_tools.leaks.findings import Finding, class_name
+from sjft_tools.image_sets.class_names import class_name
+from sjft_tools.leaks.findings import Finding
 
 _PAIRS_A_ROW = 3
 #: More would make a picture of over 32,000 pixels, which few viewers open.
@@ -19,7 +20,10 @@ def draw_sheet(found: Sequence[Finding], tests: ImageLmdb, source: ImageLmdb, pa
     """Draw the first MOST_PAIRS of `found`, at least one, into the PNG `path`."""
     tiles: list[Tile] = []
     for one in found[:MOST_PAIRS]:
-        test = [_short(class_name(tests, int(tests.labels[one.test]))), f"test {one.test}"]
+        test = [
+            _short(class_name(tests.class_names, int(tests.labels[one.test]))),
+            f"test {one.test}",
+        ]
         measure = f"{one.likeness:.3f}" if one.likeness is not None else f"{one.ratio:.2f}"
         hand = "mirrored" if one.is_mirrored else one.kind
         caption = [f"{hand} {measure}", f"source {one.source}"]

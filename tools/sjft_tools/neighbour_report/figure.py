@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sjft.errors import InputError
+from sjft_tools.figures import new_figure
 from sjft_tools.neighbour_report.counting import Counts
 from sjft_tools.neighbour_report.report import ENOUGH, words
 
@@ -19,13 +19,8 @@ def draw_figure(report: dict[str, Any], counts: Counts, path: str) -> None:
 
     Raises InputError if matplotlib is missing.
     """
-    try:
-        from matplotlib.figure import Figure  # slow to import, and only pictures need it
-    except ImportError:
-        raise InputError(
-            "drawing needs matplotlib: install the Python package matplotlib"
-        ) from None
-    figure = Figure(figsize=(11, 8), dpi=100, facecolor="white", layout="constrained")
+    figure = new_figure(1100, 800)
+    figure.set_layout_engine("constrained")
     (selected, distances), (uses, classes) = figure.subplots(2, 2)
     _draw_selected(selected, report)
     _draw_distances(distances, report)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.image_sets.class_names import class_name
 from sjft_tools.neighbour_report.counting import QUANTILES, Counts, least_k0, random_union
 
 FORMAT = "sjft neighbour report 1"
@@ -73,7 +74,7 @@ def _of_one(
             {
                 "source": int(i),
                 "key": source.key(int(i)).decode(errors="replace"),
-                "class": _name(source, int(labels[i])),
+                "class": class_name(source.class_names, int(labels[i])),
                 "uses": int(uses[i]),
             }
             for i in hubs
@@ -83,7 +84,7 @@ def _of_one(
         "per_class": [
             {
                 "label": int(label),
-                "name": _name(source, int(label)),
+                "name": class_name(source.class_names, int(label)),
                 "images": int(images[label]),
                 "neighbours": int(neighbours[label]),
             }
@@ -162,8 +163,3 @@ def advice(report: dict[str, Any]) -> list[str]:
 def words(k0: int | None) -> str:
     """Return how a K_0 is spoken of."""
     return "at the levels file's K_i" if k0 is None else f"at K_0 = {k0}"
-
-
-def _name(source: ImageLmdb, label: int) -> str:
-    names = source.class_names
-    return names[label] if label < len(names) else f"class {label}"
