@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
@@ -71,12 +72,14 @@ def caffe_train(
 
 
 def descendants(pid: int) -> list[int]:
-    """The processes that `pid` started, its own first, and those that these started."""
-    try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # it has ended
-        return []
-    own = [int(child) for child in text.split()]
+    """The processes that `pid` started, from any thread, its own first, and what these started."""
+    own: list[int] = []
+    # A thread, or the whole process, may end between any two of these readings.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for thread in sorted(map(int, os.listdir(f"/proc/{pid}/task"))):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+                own += map(int, text.split())
     return own + [below for child in own for below in descendants(child)]
 
 

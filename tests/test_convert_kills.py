@@ -16,7 +16,7 @@ import pytest
 
 from conftest import run_sjft
 from converting import debris, encode, side_file, write_files
-from processes import SJFT
+from processes import SJFT, descendants
 from sjft.image_lmdb import ImageLmdb
 
 
@@ -143,16 +143,13 @@ def test_two_runs_do_not_write_the_same_output(tmp_path, many):
 def test_a_worker_that_dies(tmp_path, many):
     process = start("convert", "list", many, tmp_path / "out", "--workers", 2)
     wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    victims: list[str] = []
+    victims: list[int] = []
     while not victims:
         assert process.poll() is None
-        commands = {
-            c: Path(f"/proc/{c}/cmdline").read_bytes() for c in children.read_text().split()
-        }
+        commands = {c: Path(f"/proc/{c}/cmdline").read_bytes() for c in descendants(process.pid)}
         victims = [child for child, command in commands.items() if b"spawn_main" in command]
         time.sleep(0.01)
-    os.kill(int(victims[-1]), signal.SIGKILL)
+    os.kill(victims[-1], signal.SIGKILL)
     printed = process.communicate(timeout=60)[1]
     assert process.returncode == 2
     assert "one of the 2 worker processes died" in printed and "Traceback" not in printed

@@ -19,7 +19,6 @@ from joint_world import TARGETS, World, make_world
 from processes import (
     caffe_train,
     descendants,
-    is_alive,
     shared_memory,
     start_caffe_train,
     stays_in_shared_memory,
@@ -237,4 +236,4 @@ def test_a_program_that_ends_takes_its_workers_along(world: World, tmp_path: Pat
     ).stdout
     workers = [int(pid) for pid in text.split()]
     assert len(workers) == 3  # two, and the nursery from which they were forked
-    assert not any(map(is_alive, workers))
+    assert not survivors(workers)

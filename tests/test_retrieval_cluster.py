@@ -150,10 +150,8 @@ def test_interrupted_while_local_workers_start(world: World, tmp_path: Path) -> 
     )
     with run:
         # the tracker of multiprocessing's resources, and a worker that imports
-        children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
-        threads = Path(f"/proc/{run.pid}/task")
-        while sum(len((t / "children").read_text().split()) for t in threads.iterdir()) < 2:
-            assert run.poll() is None and children.exists(), run.communicate()[0]
+        while len(processes.descendants(run.pid)) < 2:
+            assert run.poll() is None, run.communicate()[0]
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C in a terminal
         printed = run.communicate(timeout=600)[0]

@@ -16,7 +16,7 @@ import pytest
 
 from caffe_nets import BODY, python_layer
 from joint_world import World, make_world
-from processes import SJFT
+from processes import SJFT, descendants
 from train_job import (
     debris,
     has_trained,
@@ -55,7 +55,7 @@ def test_a_batch_system_signals_all_processes_of_a_job(
     write_job(tmp_path, world, **{**ENDLESS, "snapshot": 0})
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 10), process, tmp_path)
-    below = _descendants(process.pid)
+    below = descendants(process.pid)
     assert len(below) >= 3  # the process that trains, the nursery, a worker
     for pid in [process.pid, *below]:
         os.kill(pid, number)
@@ -69,16 +69,11 @@ def test_a_batch_system_signals_all_processes_of_a_job(
     assert "takes its place" not in said(tmp_path)  # no worker took it for itself
 
 
-def _descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [each for child in map(int, children) for each in [child, *_descendants(child)]]
-
-
 def test_the_process_that_trains_has_used_up_its_time(world: World, tmp_path: Path) -> None:
     write_job(tmp_path, world, **{**ENDLESS, "snapshot": 0})
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 10), process, tmp_path)
-    os.kill(_descendants(process.pid)[0], signal.SIGXCPU)  # as the kernel does
+    os.kill(descendants(process.pid)[0], signal.SIGXCPU)  # as the kernel does
     assert process.wait(timeout=60) == 128 + signal.SIGXCPU
     assert "stopped by SIGXCPU after iteration" in said(tmp_path)
     assert len(snapshots(tmp_path)) == 2
