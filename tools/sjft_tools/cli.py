@@ -12,7 +12,6 @@ from typing import NoReturn
 
 from sjft import __version__
 from sjft.errors import InputError, did_you_mean
-from sjft_tools.command import Parser, print_options
 
 #: subcommand -> what it does; its module is sjft_tools.commands.<name with _ for ->
 COMMANDS = {
@@ -108,6 +107,9 @@ def _run_command(command: str, arguments: list[str]) -> None:
     # A batch system's SIGTERM must clean up as Ctrl-C does.
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
+        # here, as importing takes so long that it may well be interrupted
+        from sjft_tools.command import Parser, print_options
+
         module = importlib.import_module(f"sjft_tools.commands.{command.replace('-', '_')}")
         parser = Parser(prog=f"sjft {command}", description=module.__doc__)
         module.add_arguments(parser)
