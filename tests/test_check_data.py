@@ -76,6 +76,26 @@ def test_too_few_outputs_for_the_target(
     assert "-> set num_output of 'fc_target' to 3 or more" in output
 
 
+@pytest.mark.parametrize(("label", "count"), [(2, 0), (0, 2)])
+def test_a_label_that_is_ignored_needs_no_output(
+    job: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    label: int,
+    count: int,
+) -> None:
+    net = NET.replace("num_output: 3", "num_output: 2")
+    net = net.replace("param_str: '{}'", f"""param_str: '{{"ignore_label": {label}}}'""")
+    accuracy = 'top: "accuracy"'
+    net = net.replace(accuracy, f"{accuracy} accuracy_param {{ ignore_label: {label} }}")
+    write_job(job, net=net)
+    monkeypatch.chdir(job)
+    output = check("solver.prototxt", capsys)
+    assert len(failures(output)) == count  # the train net's and the test net's
+    ignored = "the greatest of the target labels of target, 2, is ignored"
+    assert output.count(ignored) == 2 - count
+
+
 def test_too_few_outputs_for_the_source(job: Path, only_failure: Callable[[], str]) -> None:
     write_job(job, net=NET.replace("num_output: 4", "num_output: 3"))
     message = only_failure()

@@ -253,9 +253,11 @@ def test_labels_beyond_the_scores(world: World, tmp_path: Path) -> None:
     assert "error: 'accuracy' of the test net compares labels up to 4 with 'target_score" in words
     assert "which has 4 scores: expected num_output 5 or more of the layer that" in words
     assert not snapshots(folder) and not debris(folder)
-    ignoring = body.replace('top: "accuracy"', 'top: "accuracy" accuracy_param { ignore_label: 4 }')
-    folder = write_job(tmp_path, world, ignoring)
-    assert "compares labels" not in train(folder, status=2)  # the loss finds it later
+    for label, is_refused in ((4, False), (0, True)):
+        ignoring = f'top: "accuracy" accuracy_param {{ ignore_label: {label} }}'
+        folder = write_job(tmp_path, world, body.replace('top: "accuracy"', ignoring))
+        # if not here, the loss finds it later
+        assert ("compares labels" in train(folder, status=2)) is is_refused
 
 
 CHATTER = """

@@ -1,25 +1,31 @@
-"""Labels against the classifiers they teach: none may lie beyond the classifier's last output."""
+"""Labels against the classifiers they teach: none may lie beyond the classifier's last output.
+
+But one that the layer which compares them ignores.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from sjft.errors import InputError
+from sjft.layer_params import parse_multi_task_loss
 from sjft_tools.checks.data_bases import Labels
 from sjft_tools.checks.data_layers import place
 from sjft_tools.checks.prototxt import SolverNet
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.net_files import sjft_layer
 
-#: Layers whose bottoms are scores and labels.
-_LABEL_LAYERS = (
-    "SoftmaxWithLoss",
-    "Accuracy",
-    "HingeLoss",
-    "MultinomialLogisticLoss",
-    "InfogainLoss",
-)
+#: Caffe's layers whose bottoms are scores and labels -> the field that may name a label to ignore.
+LABEL_LAYERS = {
+    "SoftmaxWithLoss": "loss_param",
+    "InfogainLoss": "loss_param",
+    "Accuracy": "accuracy_param",
+    "HingeLoss": None,
+    "MultinomialLogisticLoss": None,
+}
 
 #: Layers that leave the number of channels of their first bottom as it is.
 _CHANNEL_KEEPERS = (
@@ -33,8 +39,9 @@ def check_classifiers(report: Report, net: SolverNet, labels: dict[str, Labels])
     """Check all pairs of scores and labels in `net`; `labels`: what is known of labels, by blob."""
     seen = set()
     for index, scores, blob in _pairs(net):
-        if blob in labels and (scores, blob) not in seen:
-            seen.add((scores, blob))
+        pair = (scores, blob, ignored_label(net.layers[index]))
+        if blob in labels and pair not in seen:
+            seen.add(pair)
             fits = partial(_fits, net, index, scores, labels[blob])
             report.check(f"labels of '{scores}' in {net.name}", fits, "")
 
@@ -42,14 +49,26 @@ def check_classifiers(report: Report, net: SolverNet, labels: dict[str, Labels])
 def _pairs(net: SolverNet) -> Iterator[tuple[int, str, str]]:
     """Yield (index of the layer, blob of scores, blob of labels) wherever a layer takes both."""
     for index, layer in enumerate(net.layers):
-        if layer.type in _LABEL_LAYERS and len(layer.bottom) > 1:
+        if layer.type in LABEL_LAYERS and len(layer.bottom) > 1:
             yield index, layer.bottom[0], layer.bottom[1]
         elif sjft_layer(layer) == "MultiTaskLossLayer":
             for scores, blob in zip(layer.bottom[::2], layer.bottom[1::2]):
                 yield index, scores, blob
 
 
+def ignored_label(layer: Any) -> int | None:
+    """Return the label that a LayerParameter of scores and labels ignores, None if it has none."""
+    if sjft_layer(layer) == "MultiTaskLossLayer":
+        with contextlib.suppress(InputError):  # of which the check of the layer tells
+            return parse_multi_task_loss(layer.python_param.param_str).ignore_label
+    field = LABEL_LAYERS.get(layer.type)
+    param = None if field is None else getattr(layer, field)
+    return int(param.ignore_label) if param is not None and param.HasField("ignore_label") else None
+
+
 def _fits(net: SolverNet, index: int, scores: str, known: Labels) -> tuple[None, str]:
+    if ignored_label(net.layers[index]) == known.classes - 1:
+        return None, f"the greatest of the {known.what}, {known.classes - 1}, is ignored"
     classifier = _classifier(net, index, scores)
     if classifier is None:
         return None, f"{known.what} go up to {known.classes - 1}; how many outputs is not known"
