@@ -16,7 +16,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MAX_LEVEL, Levels, read_levels
 from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.evaluation.options import add_scoring, check_scoring, make_scorer
-from sjft_tools.evaluation.outputs import scores_for, unfinished_outputs, write_json
+from sjft_tools.evaluation.outputs import scores_for
 from sjft_tools.hardening import (
     DELTA_SHARE,
     Judgement,
@@ -26,7 +26,9 @@ from sjft_tools.hardening import (
     judge,
     transitions,
 )
+from sjft_tools.json_file import write_json
 from sjft_tools.levels_writer import write_levels
+from sjft_tools.unfinished_outputs import unfinished_outputs
 
 FORMAT = "sjft hardening 1"
 _NO_LEVELS = "-"

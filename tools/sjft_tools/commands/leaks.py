@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
@@ -13,6 +11,7 @@ from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.atomic import new_file, refuse_outputs
 from sjft_tools.command import add_force
 from sjft_tools.exclusion import write_exclusions
+from sjft_tools.json_file import write_json
 from sjft_tools.leaks import findings
 from sjft_tools.leaks.descriptors import NearDescriptor, near_descriptors
 from sjft_tools.leaks.kept import KeptFindings, keeping_findings
@@ -151,9 +150,7 @@ def _write(
             "uniform_test": uniform,
             **findings.as_json(found, tests, source),
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        with new_file(args.json, force=True) as partial:
-            Path(partial).write_text(text, encoding="utf-8")
+        write_json(args.json, content, force=True)
     if args.sheet is not None and found:
         with new_file(args.sheet, force=True) as partial:
             draw_sheet(found, tests, source, partial)

@@ -6,9 +6,7 @@ Killed before it has drawn the figure and started again it goes on behind the re
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -17,13 +15,14 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.levels import MIN_LEVEL, Levels, read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.selection import check_neighbourhood_sizes, neighbourhood_sizes
-from sjft_tools.atomic import new_file, tidy
+from sjft_tools.atomic import new_file
 from sjft_tools.command import add_force, integer_at_least
-from sjft_tools.evaluation.outputs import unfinished_outputs
+from sjft_tools.json_file import write_json
 from sjft_tools.neighbour_report.counting import count
 from sjft_tools.neighbour_report.figure import draw_figure
 from sjft_tools.neighbour_report.report import ENOUGH, FORMAT, as_json, as_text
 from sjft_tools.recorded_paths import recorded_path
+from sjft_tools.unfinished_outputs import unfinished_outputs
 
 _K0S = (50, 100, 300, 1000)
 
@@ -99,13 +98,8 @@ def run(args: argparse.Namespace) -> None:
             "levels": args.levels,
             **report,
         }
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        if args.json in left and Path(args.json).read_bytes() == text.encode():
+        if not write_json(args.json, content, args.force, left):
             print(f"goes on behind {args.json}, which an unfinished run left", file=sys.stderr)
-            tidy(args.json)
-        else:
-            with new_file(args.json, args.force) as partial:
-                Path(partial).write_text(text, encoding="utf-8")
     if args.figure is not None:
         with new_file(args.figure, args.force) as partial:
             draw_figure(report, counts, partial)

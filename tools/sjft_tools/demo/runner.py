@@ -10,7 +10,6 @@ from pathlib import Path
 import cv2
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
 from sjft_tools.demo import folders, report, trainings
 from sjft_tools.demo.settings import Place, Settings, experiment_file, place, read_committed
 from sjft_tools.experiment.outcome import SUMMARY
@@ -20,6 +19,7 @@ from sjft_tools.experiment.runner import REPORT
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import Steps
+from sjft_tools.json_file import write_json
 
 MARK = "made_by_sjft_demo"
 
@@ -130,6 +130,5 @@ def _report(settings: Settings, results: list[report.SeedResult], seconds: float
         "seconds": seconds,
     }
     path = settings.out / SUMMARY
-    with new_file(str(path), force=True) as partial:
-        Path(partial).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_json(str(path), content, force=True)
     print(f"\nfigures: {path}; {seconds:.0f} s in all")

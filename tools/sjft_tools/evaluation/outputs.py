@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,8 @@ from sjft_tools.evaluation.scores_file import (
 )
 from sjft_tools.evaluation.trained_net import TrainedNet
 from sjft_tools.figures import new_figure
+from sjft_tools.json_file import write_json
+from sjft_tools.unfinished_outputs import unfinished_outputs
 from sjft_tools.work_folder import keeping
 
 
@@ -52,22 +53,6 @@ def outputs_left(args: argparse.Namespace) -> list[str]:
     if args.details is not None:
         new_figure(1, 1)
     return unfinished_outputs((args.scores, args.json, args.details), args.force)
-
-
-def unfinished_outputs(paths: Sequence[str | None], force: bool) -> list[str]:
-    """Refuse outputs that exist, without `force`, and two that are one; None stands for none.
-
-    `paths` in the order in which they are written: the first ones may exist, if not all do. They
-    are returned; check_own tells whether a killed run of the same command has left them.
-    """
-    given = [path for path in paths if path is not None]
-    present = [path for path in given if os.path.lexists(path)]
-    is_begun = not force and len(present) < len(given) and present == given[: len(present)]
-    left = present if is_begun else []
-    atomic.refuse_outputs(given, force=True)
-    for path in given[len(left) :]:
-        atomic.refuse_existing(path, force)
-    return left
 
 
 def check_own(left: Sequence[str], models: list[dict[str, Any]], fingerprint: str) -> None:
@@ -149,15 +134,6 @@ def scores_output(path: str | None, force: bool) -> Iterator[str | None]:
     else:
         with new_file(path, force) as partial:
             yield partial
-
-
-def write_json(path: str, content: Any, force: bool, left: Sequence[str]) -> None:
-    """Write `content`, unless the file is `left`; InputError if it holds anything else then."""
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-    if path in left and Path(path).read_text(encoding="utf-8") == text:
-        return
-    with new_file(path, force) as partial:
-        Path(partial).write_text(text, encoding="utf-8")
 
 
 def report(

@@ -19,10 +19,10 @@ import numpy as np
 from google import protobuf
 
 from sjft import __version__
-from sjft_tools.atomic import new_file
 from sjft_tools.checks.environment import caffe_version, find_caffe
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.step import FOLDER
+from sjft_tools.json_file import write_json
 
 _FILE = "starts.json"
 
@@ -39,9 +39,8 @@ def note_start(folder: str) -> None:
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     starts = [*read_starts(folder), Start(now, _environment())]
     os.makedirs(os.path.join(folder, FOLDER), exist_ok=True)
-    with new_file(os.path.join(folder, FOLDER, _FILE), force=True) as partial:
-        text = json.dumps([start._asdict() for start in starts], indent=1, ensure_ascii=False)
-        Path(partial).write_text(text + "\n", encoding="utf-8")
+    content = [start._asdict() for start in starts]
+    write_json(os.path.join(folder, FOLDER, _FILE), content, force=True)
 
 
 def read_starts(folder: str) -> list[Start]:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from sjft.errors import InputError
 from sjft_tools.adapting import net_of
-from sjft_tools.atomic import new_file
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, trained_blobs
 from sjft_tools.checks.data_bases import Labels
@@ -24,6 +23,7 @@ from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.fingerprints import Fingerprints
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import FOLDER
+from sjft_tools.json_file import write_json
 from sjft_tools.models.loading import borrowers, loading
 from sjft_tools.net_files import Built, build, layers_of, read_net
 from sjft_tools.pycaffe import import_caffe
@@ -65,8 +65,7 @@ def net_facts(plan: Plan) -> NetFacts:
 
 def keep_facts(plan: Plan, facts: NetFacts) -> None:
     """Write them into the run folder."""
-    with new_file(plan.file(FILE), force=True) as partial:
-        Path(partial).write_text(json.dumps(facts._asdict(), indent=1) + "\n", encoding="utf-8")
+    write_json(plan.file(FILE), facts._asdict(), force=True)
 
 
 def check_labels(plan: Plan, facts: NetFacts, labels: Mapping[str, Labels]) -> None:

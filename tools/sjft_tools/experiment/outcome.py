@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import FORMAT, MARKER
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import FOLDER, Marker, is_same_command, marker_file, read_marker
+from sjft_tools.json_file import write_json
 
 SUMMARY = "summary.json"
 COPY = "experiment.yaml"
@@ -45,8 +45,7 @@ def write_summary(plan: Plan, outcome: Outcome, steps: Iterable[str]) -> None:
         "weights": plan.weights(outcome.best),
         "steps": list(steps),
     }
-    with new_file(plan.file(SUMMARY), force=True) as partial:
-        Path(partial).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_json(plan.file(SUMMARY), summary, force=True)
 
 
 def read_finished(folder: str) -> tuple[Plan, Outcome, dict[str, Marker]]:

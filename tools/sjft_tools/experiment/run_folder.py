@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
 from sjft_tools.experiment.run_lock import LOCK
 from sjft_tools.experiment.step import FOLDER
+from sjft_tools.json_file import write_json
 
 FORMAT = "sjft run 1"
 MARKER = os.path.join(FOLDER, "run.json")
@@ -61,8 +61,7 @@ def claim_run_folder(folder: str, name: str) -> None:
         # relative where both can be moved together
         base = os.path.relpath(here, place) if _is_in(place, here) else here
         content = {"format": FORMAT, "name": name, "begun_in": base}
-        with new_file(str(marker)) as partial:
-            Path(partial).write_text(json.dumps(content) + "\n")
+        write_json(str(marker), content, force=False)
 
 
 def begun_in(folder: str) -> str:

@@ -10,7 +10,6 @@ has made stays until the new results are complete (earlier_results.py).
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
 from sjft_tools.experiment.earlier_results import EarlierResults, remove
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 from sjft_tools.experiment.step import (
@@ -34,6 +32,7 @@ from sjft_tools.experiment.step import (
 )
 from sjft_tools.experiment.step_log import StepLog
 from sjft_tools.experiment.step_process import run_logged, status_words
+from sjft_tools.json_file import write_json
 from sjft_tools.outlet import say
 from sjft_tools.work_folder import default_work
 
@@ -215,5 +214,4 @@ class Steps:
 
     def _write(self, step: Step, end: str, content: dict[str, Any]) -> None:
         os.makedirs(self._folder, exist_ok=True)
-        with new_file(str(self._file(step, end)), force=True) as partial:
-            Path(partial).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(str(self._file(step, end)), content, force=True)

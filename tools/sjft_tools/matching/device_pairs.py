@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
+from sjft.errors import InputError
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
 from sjft_tools.matching.device_arithmetic import fastest, multiply_in
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 #: On the device for each of T x dimensions: operands and counts.
 BYTES = 10
 
-# Sources at a time: every kernel takes a while to start. Many of them take some 2 GB a thread.
+# Sources at a time: every kernel takes a while to start. Many of them take some 2 GB a thread, and
+# so much must be left beside the targets.
 _MANY_SOURCES = 4096
 _ROOM = 24 << 30
 
@@ -57,7 +60,7 @@ class DevicePairs:
         arithmetic: Arithmetic | None = None,
     ) -> None:
         self._device = torch.device(device)
-        self.block = _block(self._device)
+        self.block = best_block(self._device, *targets.shape)
         self.arithmetic = arithmetic or fastest(self._device)
         self._relative = relative_error(distance, self.arithmetic)
         self._absolute = absolute_error(distance)
@@ -84,13 +87,27 @@ class DevicePairs:
         ]
         # those that match, and the one that asks for upper bounds
         self._sources = DeviceSources(self._device, self.at_once + 1)
+        self._compiled_units()  # once, before several threads ask for it
+
+    @contextmanager
+    def _working(self, sources: np.ndarray) -> Iterator[None]:
+        """A block whose work on the device goes to the calling thread's stream."""
+        try:
+            with self._sources.stream():
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise InputError(
+                f"matching {len(sources)} sources at a time with {len(self._own)} target images "
+                f"needs more memory than the GPU has free: expected a GPU that no other program "
+                f"fills meanwhile, fewer targets at a time, or the product torch or numpy ({error})"
+            ) from error
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits.
 
         Sorted by source.
         """
-        with self._sources.stream():
+        with self._working(sources):
             return self._near(*self._product(sources), limits)
 
     def _near(
@@ -105,7 +122,7 @@ class DevicePairs:
 
     def upper_bounds(self, sources: np.ndarray) -> np.ndarray:
         """Return for each pair what its exact distance does not exceed: S x T float32."""
-        with self._sources.stream():
+        with self._working(sources):
             product, own = self._product(sources)
             found = product.double().div_(1 - self._relative)
             found += self._absolute - own[:, None] - self._to_device(self._own)
@@ -117,7 +134,7 @@ class DevicePairs:
 
         Bit for bit Distance.exact()'s. By numba where it can compile for the GPU.
         """
-        with self._sources.stream():
+        with self._working(sources):
             sums = self._all_units(self._sources.whole(sources), rows, columns)
         result = np.zeros(len(rows))
         for layer, units in zip(self._distance.layers, sums):
@@ -203,9 +220,12 @@ class DevicePairs:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
-def _block(device: torch.device) -> int:
-    roomy = device.type == "cuda" and torch.cuda.mem_get_info(device)[0] > _ROOM
-    return _MANY_SOURCES if roomy else SOURCE_BLOCK
+def best_block(device: torch.device, targets: int, dimensions: int) -> int:
+    """Return how many sources at a time are fastest on the device, of those it has room for."""
+    if device.type != "cuda":
+        return SOURCE_BLOCK
+    left = torch.cuda.mem_get_info(device)[0] - BYTES * targets * dimensions
+    return _MANY_SOURCES if left > _ROOM else SOURCE_BLOCK
 
 
 def _paired(left: np.ndarray, right: np.ndarray) -> np.ndarray:

@@ -49,6 +49,15 @@ class Product(Protocol):
     def load(self, distance: Distance, targets: np.ndarray) -> Pairs:
         """Take in the targets, counts T x dimensions."""
 
+    def host_memory(
+        self, targets: int, sources: int, dimensions: int, count_bytes: int
+    ) -> dict[str, int]:
+        """Return the bytes of the host's memory that matching takes, by what takes them.
+
+        `sources`: as many as are matched in one go, at most; `count_bytes`: of one of a
+        descriptor's counts. The targets' counts are left out.
+        """
+
 
 class NumpyProduct:
     """numpy's product, by the BLAS that it is linked with."""
@@ -60,6 +69,12 @@ class NumpyProduct:
         from sjft_tools.matching.cpu_pairs import CpuPairs
 
         return CpuPairs(distance, targets, self.add_product)
+
+    def host_memory(
+        self, targets: int, sources: int, dimensions: int, count_bytes: int
+    ) -> dict[str, int]:
+        """Return the bytes of memory that matching takes, by what takes them."""
+        return _cpu_memory(targets, dimensions, count_bytes)
 
     @staticmethod
     def add_product(total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
@@ -80,6 +95,12 @@ class TorchProduct:
         from sjft_tools.matching.cpu_pairs import CpuPairs
 
         return CpuPairs(distance, targets, self.add_product)
+
+    def host_memory(
+        self, targets: int, sources: int, dimensions: int, count_bytes: int
+    ) -> dict[str, int]:
+        """Return the bytes of memory that matching takes, by what takes them."""
+        return _cpu_memory(targets, dimensions, count_bytes)
 
     def add_product(self, total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add sources @ targets.T to `total`: S x n, T x n, S x T float32."""
@@ -117,6 +138,31 @@ class DeviceProduct:
                 f"which has not so much free: expected fewer targets at a time, or the product "
                 f"torch or numpy ({error})"
             ) from error
+
+    def host_memory(
+        self, targets: int, sources: int, dimensions: int, count_bytes: int
+    ) -> dict[str, int]:
+        """Return the bytes of the host's memory that matching takes, by what takes them."""
+        from sjft_tools.matching.device_pairs import DevicePairs, best_block
+
+        device, threads = self._torch.device(self._device), DevicePairs.at_once
+        block = min(sources, best_block(device, targets, dimensions))
+        # each thread's, as many that wait less one, and the next, in pieces and joined
+        held = min((2 * threads + 1) * block, sources + block)
+        copied = min(threads * block, sources)
+        size = dimensions * count_bytes
+        return {
+            f"{held} sources at a time": held * size,
+            f"copies of {copied} for the GPU": copied * size,
+        }
+
+
+def _cpu_memory(targets: int, dimensions: int, count_bytes: int) -> dict[str, int]:
+    return {
+        # those of merged bins too, and counts cut to a byte
+        "their operands": targets * 10 * dimensions,
+        f"a block of {SOURCE_BLOCK} sources": SOURCE_BLOCK * dimensions * (2 * count_bytes + 8),
+    }
 
 
 #: What make_product() takes.

@@ -34,7 +34,7 @@ class Engine:
         """`product`: the matrix product for matching, as make_product takes it."""
         self._inputs = inputs
         self._plan = plan
-        self._product = make_product(product)
+        self.product = make_product(product)
         self._describer = Describer(inputs.bank, Histogrammer(inputs.bins))
         self._matcher: tuple[str, Matcher] | None = None
         self.distance = Distance(inputs.bank.layers, inputs.bins.edges.shape[1])
@@ -67,7 +67,7 @@ class Engine:
             inputs.source, positions, "a sample of the sources", lambda position, sentence: None
         )
         sample = (counts for _, counts in blocks(found, SOURCE_BLOCK))
-        return limits(self.distance, targets, sample, len(ranks), inputs.usable, k, self._product)
+        return limits(self.distance, targets, sample, len(ranks), inputs.usable, k, self.product)
 
     def shard(
         self, shard: int, of: Pass, targets: np.ndarray, on_bad: OnBad, advance: Advance
@@ -104,7 +104,7 @@ class Engine:
         if self._matcher is None or self._matcher[0] != of.identity(self._plan):
             self._matcher = None  # before the next one is made, for it is large
             some = targets if len(of.rows) == len(targets) else targets[of.rows]
-            matcher = Matcher(self.distance, some, of.limits, self._product)
+            matcher = Matcher(self.distance, some, of.limits, self.product)
             self._matcher = (of.identity(self._plan), matcher)
         self._matcher[1].renew(of.limits)
         return self._matcher[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sjft_tools.matching.products import SOURCE_BLOCK
+from sjft_tools.matching.products import Product
 from sjft_tools.overlap import cores
 from sjft_tools.retrieval.inputs import Inputs
 from sjft_tools.retrieval.plan import Plan
@@ -16,23 +16,20 @@ _MAPS = 4
 _MIB = 1 << 20
 
 
-def memory_text(inputs: Inputs, plan: Plan) -> str:
+def memory_text(inputs: Inputs, plan: Plan, product: Product) -> str:
     """Return a line on the memory of one process, which has opened its inputs and its libraries.
 
     A GPU's own memory does not count.
     """
     dimensions = inputs.bins.edges.size
     layers = inputs.bank.layers
-    counts = dimensions * (2 if max(layer.pixels for layer in layers) < 65536 else 4)
+    count_bytes = 2 if max(layer.pixels for layer in layers) < 65536 else 4
     responses = 4 * inputs.bank.batch * sum(layer.channels * layer.pixels for layer in layers)
-    operand = 2 * 4 * dimensions
     parts = {
         "this process so far": _own_bytes(),
         f"the filter bank in {cores()} threads": _MAPS * responses * cores(),
-        "the targets' descriptors": plan.targets * counts,
-        # those of merged bins too, and counts cut to a byte
-        "their operands": plan.targets * 10 * dimensions,
-        f"a block of {SOURCE_BLOCK} sources": SOURCE_BLOCK * (2 * counts + operand),
+        "the targets' descriptors": plan.targets * dimensions * count_bytes,
+        **product.host_memory(plan.targets, plan.shard_size, dimensions, count_bytes),
         # while they are sorted, of a large shard or of all shards when they are joined
         "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * plan.k,
     }

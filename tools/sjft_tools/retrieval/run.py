@@ -12,6 +12,7 @@ from sjft.errors import InputError
 from sjft.side_file import NEIGHBOURS
 from sjft_tools.atomic import folder_name, refuse_existing, tidy
 from sjft_tools.lmdb_writer import refuse_other_contents
+from sjft_tools.matching.products import Product
 from sjft_tools.retrieval import finish
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, open_inputs
@@ -44,7 +45,7 @@ def retrieve(request: Request) -> str:
         return _finished_before(request, plan)
     with hold_retrieval(request.work, request.output, shared=request.part is not None) as folder:
         engine = Engine(inputs, plan, request.product)
-        _announce(inputs, plan)
+        _announce(inputs, plan, engine.product)
         with _team(request, inputs, plan, engine) as team:
             with folder.alone("plan"):
                 _settle(folder, plan, request)
@@ -128,13 +129,13 @@ def _team(
     return gather(request, inputs, plan, engine)
 
 
-def _announce(inputs: Inputs, plan: Plan) -> None:
+def _announce(inputs: Inputs, plan: Plan, product: Product) -> None:
     bank = inputs.bank
     left_out = f" ({plan.excluded} excluded)" if plan.excluded else ""
     print(
         f"{bank.name} bank by {bank.backend}, images warped to {bank.resize} x {bank.resize}, "
         f"{inputs.bins.edges.size} dimensions; {plan.targets} targets x {plan.sources} sources"
-        f"{left_out}, shards of {plan.shard_size}\n{memory_text(inputs, plan)}",
+        f"{left_out}, shards of {plan.shard_size}\n{memory_text(inputs, plan, product)}",
         file=sys.stderr,
     )
 

@@ -1,0 +1,27 @@
+"""Outputs in JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sjft_tools.atomic import new_file, tidy
+
+
+def write_json(path: str, content: Any, force: bool, left: Sequence[str] = ()) -> bool:
+    """Write `content`, JSON values, unless the file is `left`; return whether it had to be written.
+
+    `left`: outputs that a killed run may have written. Raises InputError if the file exists and
+    `force` is not set, one that is `left` included if it holds anything else.
+    """
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    # in JSON a backslash and "udcff" is what it is in Python: a byte of a path that is not UTF-8
+    encoded = text.encode("utf-8", "backslashreplace")
+    if path in left and Path(path).read_bytes() == encoded:
+        tidy(path)
+        return False
+    with new_file(path, force) as partial:
+        Path(partial).write_bytes(encoded)
+    return True
