@@ -10,6 +10,7 @@ import argparse
 import os
 
 from sjft.errors import InputError
+from sjft.layer_params import cores
 from sjft.randomness import permutation
 from sjft.side_file import IMAGES
 from sjft_tools.atomic import resumable_folder
@@ -94,7 +95,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=integer_at_least(1),
-        default=len(os.sched_getaffinity(0)),
+        default=cores(),
         metavar="N",
         help="processes that read, resize and encode; the result does not depend on it",
     )

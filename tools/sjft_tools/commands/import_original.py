@@ -11,6 +11,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft.layer_params import cores
 from sjft.levels import MAX_LEVEL
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import IMAGES, probe
@@ -113,9 +114,8 @@ def _images(args: argparse.Namespace, output: str, paths: list[str], labels: lis
     if args.force:
         refuse_other_contents(output, IMAGES)
     entries, storage = _entries(args, paths, labels), _storage(args)
-    workers = len(os.sched_getaffinity(0))
     with resumable_folder(output, args.force, keep=is_begun) as work:
-        written, _ = write_images(ImageSet(entries, []), work, storage, False, workers)
+        written, _ = write_images(ImageSet(entries, []), work, storage, False, cores())
     print(f"wrote {len(written)} images, {len(set(labels))} classes, to {output}")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from google import protobuf
 
 from sjft import __version__
+from sjft.layer_params import cores
 from sjft_tools.checks.environment import caffe_version, find_caffe
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.step import FOLDER
@@ -74,7 +75,7 @@ def _environment() -> dict[str, str]:
         "protobuf": str(getattr(protobuf, "__version__", "unknown")),
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": str(_cores()),
+        "cores": str(cores()),
         "memory": _memory(),
         "GPU": _gpus(),
     }
@@ -93,12 +94,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # a container may be given fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Callable, NamedTuple
@@ -11,6 +10,7 @@ import numpy as np
 
 from sjft.errors import BadImageError, InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft.layer_params import cores
 from sjft_tools.command import progress
 from sjft_tools.leaks.specimens import Specimen, make_specimen
 
@@ -82,7 +82,7 @@ def _blocks(
 
     values = progress(lmdb.values(start), what, lmdb.count, initial=start)
     tasks = _tasks(enumerate(values, start))
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         ahead: list[Future[_Read]] = []
         per_block = BLOCK // _TASK
         for task in tasks:
