@@ -48,7 +48,7 @@ def _draw_selected(axes: Any, report: dict[str, Any]) -> None:
 def _draw_distances(axes: Any, report: dict[str, Any]) -> None:
     table = np.array(report["distances"])
     for column, quantile in enumerate(report["quantiles"], 1):
-        axes.semilogx(table[:, 0], table[:, column], label=f"{quantile:.0%}")
+        axes.semilogx(table[:, 0], table[:, column], label=f"{100 * quantile:.0f} %")
     axes.set(title="Distance, quantiles over the targets", xlabel="rank", ylabel="distance")
     axes.legend(fontsize=8)
 

@@ -122,13 +122,17 @@ def as_text(report: dict[str, Any]) -> str:
     lines += ["", f"{words(last['k0'])}, the images used most (of {targets} targets):"]
     lines += [f"  {hub['uses']:6d}  {hub['key']}  {hub['class']}" for hub in last["hubs"][:5]]
     lines.append(
-        f"  the top 1 % of the images are {last['share_of_top_percent']:.1%} of all neighbours"
+        f"  the top 1 % of the images are {100 * last['share_of_top_percent']:.1f} % of all "
+        f"neighbours"
     )
     lines.append("the classes used most:")
     for part in last["per_class"][:_CLASSES]:
-        share = part["neighbours"] / last["neighbours"]
-        lines.append(f"  {share:6.1%}  {part['images']} images  {part['name']}")
-    lines += ["", "distance at rank  " + "  ".join(f"{q:>7.0%}" for q in report["quantiles"])]
+        share = 100 * part["neighbours"] / last["neighbours"]
+        lines.append(f"  {share:5.1f} %  {part['images']} images  {part['name']}")
+    lines += [
+        "",
+        "distance at rank  " + "  ".join(f"{100 * q:>5.0f} %" for q in report["quantiles"]),
+    ]
     step = max(1, len(report["distances"]) // 6)
     shown = report["distances"][::-1][::step][::-1]
     if shown[0][0] != 1:
