@@ -25,7 +25,7 @@ from sjft_tools.banks.torch_backend import best_device
 from sjft_tools.bins import Bins
 from sjft_tools.commands.fit_bins import fit
 from sjft_tools.describe import Describer
-from sjft_tools.histogram import Histogrammer, compiled
+from sjft_tools.histogram import Histogrammer, compiled_kernels
 from sjft_tools.overlap import cores, in_order
 
 READ, DECODE, WARP = "read", "decode only", "decode and warp"
@@ -131,7 +131,7 @@ _without_numba: list[tuple[Histogrammer, list]] = []  # of the process that has 
 def _begin_without_numba(bins: Bins, responses: list) -> None:
     """Make this process, a new one, such that numba cannot be imported."""
     sys.modules["numba"] = None
-    if compiled() is not None:
+    if compiled_kernels() is not None:
         raise RuntimeError("numba was imported before")
     _without_numba.append((Histogrammer(bins), responses))
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sjft.errors import InputError
 from sjft_tools.bin_fitting import GRID, ChannelRange, GridCounts, all_upper_edges, upper_edges
 from sjft_tools.bins import Bins, BinsInfo, load_bins
-from sjft_tools.histogram import Histogrammer, compiled
+from sjft_tools.histogram import Histogrammer, compiled_kernels
 
 
 def literal_edges(responses: np.ndarray, bins: int) -> list[Fraction]:
@@ -79,10 +79,10 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Each test runs with the compiled counting, and as where there is no numba."""
     if request.param == "compiled":
         pytest.importorskip("numba")
-        assert compiled() is not None
+        assert compiled_kernels() is not None
     else:
         monkeypatch.setitem(sys.modules, "sjft_tools.histogram_kernels", None)
-        assert compiled() is None
+        assert compiled_kernels() is None
     return request.param
 
 

@@ -11,7 +11,7 @@ import threading
 import numpy as np
 
 from sjft.errors import InputError
-from sjft_tools.histogram import compiled
+from sjft_tools.histogram import compiled_kernels
 
 #: Equal intervals between a channel's minimum and maximum.
 GRID = 2000
@@ -56,7 +56,7 @@ class GridCounts:
         self.minimum = minimum.astype(np.float64)
         self.maximum = maximum.astype(np.float64)
         self.counts = np.zeros((len(minimum), GRID), np.int64)
-        self._compiled = compiled()
+        self._compiled = compiled_kernels()
         self._lock = threading.Lock()
 
     def add(self, responses: list[np.ndarray]) -> None:

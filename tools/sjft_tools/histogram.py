@@ -15,7 +15,7 @@ from sjft_tools.bins import Bins
 _CELLS = 4096
 
 
-def compiled() -> Any | None:
+def compiled_kernels() -> Any | None:
     """Return the module sjft_tools.histogram_kernels, or None where there is no numba for it."""
     try:
         return importlib.import_module("sjft_tools.histogram_kernels")
@@ -95,7 +95,7 @@ class Histogrammer:
         self.bins = bins.edges.shape[1]
         self.inner = inner_edges(bins)
         self._table = _table(self.inner)
-        self._compiled = compiled()
+        self._compiled = compiled_kernels()
 
     def counts(self, responses: list[np.ndarray]) -> np.ndarray:
         """Return N x (D * B) counts, uint16 (uint32 if a map has more than 65,535 pixels).
