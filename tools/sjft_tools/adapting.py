@@ -13,9 +13,9 @@ from google.protobuf import text_format
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_files_in
-from sjft_tools.checks.prototxt import read_message
 from sjft_tools.net_files import sjft_layer
 from sjft_tools.pycaffe import caffe_messages
+from sjft_tools.solver_files import read_message
 
 SOLVER_FILE, NET_FILE, SNAPSHOTS = "solver.prototxt", "train_val.prototxt", "snapshots"
 

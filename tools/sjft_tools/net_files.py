@@ -14,9 +14,9 @@ import numpy as np
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import Shape
-from sjft_tools.checks.prototxt import included_layers, read_message
 from sjft_tools.nets.text import Message, Word
 from sjft_tools.pycaffe import caffe_messages, import_caffe
+from sjft_tools.solver_files import included_layers, read_message
 
 #: In a process of its own, since Caffe ends the process where it cannot build a net.
 _BUILD = """

@@ -14,9 +14,9 @@ from sjft.errors import InputError
 from sjft.layer_params import parse_multi_task_loss
 from sjft_tools.checks.data_bases import Labels
 from sjft_tools.checks.data_layers import place
-from sjft_tools.checks.prototxt import SolverNet
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.net_files import sjft_layer
+from sjft_tools.solver_files import SolverNet
 
 #: Caffe's layers whose bottoms are scores and labels -> the field that may name a label to ignore.
 LABEL_LAYERS = {

@@ -11,8 +11,8 @@ from sjft.images import parse_datum
 from sjft.lmdb_env import close_env, open_env
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.side_file import SIDE_FILE
-from sjft_tools.checks.prototxt import elsewhere
 from sjft_tools.checks.report import CheckFailed, Report
+from sjft_tools.solver_files import elsewhere
 
 
 class Labels(NamedTuple):

@@ -16,9 +16,9 @@ from sjft.layer_params import (
     parse_target_data,
 )
 from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
-from sjft_tools.checks.prototxt import SolverNet
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.net_files import sjft_layer
+from sjft_tools.solver_files import SolverNet
 
 LMDB_BACKEND = 1  # caffe.proto's DataParameter.LMDB
 

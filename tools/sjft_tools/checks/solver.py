@@ -11,9 +11,9 @@ from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.checks.classifiers import check_classifiers, check_losses
 from sjft_tools.checks.data_bases import DataBases
 from sjft_tools.checks.data_layers import check_data_layers
-from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.pycaffe import caffe_messages, import_caffe
+from sjft_tools.solver_files import SolverNet, read_message, solver_nets
 
 _BUILD = """
 import sys, caffe

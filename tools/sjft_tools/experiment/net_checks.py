@@ -16,12 +16,12 @@ from sjft_tools.adapting import net_of
 from sjft_tools.checks.classifiers import check_classifiers
 from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
 from sjft_tools.checks.data_layers import check_data_layers, sjft_layer
-from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.image_sets.class_folders import folder_names
 from sjft_tools.models.loading import borrowers
 from sjft_tools.net_files import caffe_messages, layers_of, read_net
+from sjft_tools.solver_files import SolverNet, read_message, solver_nets
 from sjft_tools.training.plan import check_format
 
 #: Published set -> its classes; of Caltech-256 without the clutter, which is one more.

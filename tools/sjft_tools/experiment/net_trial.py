@@ -18,7 +18,6 @@ from sjft_tools.adapting import net_of
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, trained_blobs
 from sjft_tools.checks.data_bases import Labels
-from sjft_tools.checks.prototxt import read_text
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.fingerprints import Fingerprints
 from sjft_tools.experiment.plan import Plan
@@ -27,6 +26,7 @@ from sjft_tools.json_file import write_json
 from sjft_tools.models.loading import borrowers, loading
 from sjft_tools.net_files import Built, build, layers_of, read_net
 from sjft_tools.pycaffe import import_caffe
+from sjft_tools.solver_files import read_text
 from sjft_tools.training.plan import check_gpus
 
 FILE = os.path.join(FOLDER, "nets.json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sjft_tools.checks.prototxt import read_message
 from sjft_tools.experiment import disk_space
 from sjft_tools.experiment.net_checks import check_round
 from sjft_tools.experiment.net_trial import NetFacts
@@ -13,6 +12,7 @@ from sjft_tools.experiment.step import Marker, Step, read_markers
 from sjft_tools.experiment.time_left import TimeLeft, duration
 from sjft_tools.net_files import caffe_messages
 from sjft_tools.outlet import say
+from sjft_tools.solver_files import read_message
 
 
 class Watch:

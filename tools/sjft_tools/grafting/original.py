@@ -14,10 +14,10 @@ from google.protobuf import text_format
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import Shape
-from sjft_tools.checks.prototxt import read_text
 from sjft_tools.net_files import as_fields, input_shapes, layers_of, read_net, sjft_layer
 from sjft_tools.nets.text import Message
 from sjft_tools.pycaffe import caffe_messages
+from sjft_tools.solver_files import read_text
 
 UPGRADE = "upgrade_net_proto_text"
 #: What a layer says of its phases, which Layer.phases states plainly.

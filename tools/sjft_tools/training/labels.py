@@ -10,7 +10,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft_tools.checks.classifiers import LABEL_LAYERS, ignored_label
-from sjft_tools.checks.prototxt import SolverNet, read_message, solver_nets
+from sjft_tools.solver_files import SolverNet, read_message, solver_nets
 
 
 def check_labels(solver: Any, path: str) -> None:

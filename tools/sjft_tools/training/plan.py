@@ -8,10 +8,10 @@ import shlex
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
-from sjft_tools.checks.prototxt import read_message, solver_nets
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.checks.solver import layer_types, snapshots
 from sjft_tools.pycaffe import import_caffe
+from sjft_tools.solver_files import read_message, solver_nets
 from sjft_tools.training.snapshot_files import IncompleteError, read_model, read_state
 from sjft_tools.training.snapshots import STATE, SnapshotFile, snapshot_files
 
