@@ -6,8 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
 
+import caffe
 from sjft.errors import InputError
+from sjft_tools.pycaffe import caffe_messages
 from sjft_tools.training import workplace as workplaces
 from sjft_tools.training.snapshot_files import (
     IncompleteError,
@@ -15,7 +18,7 @@ from sjft_tools.training.snapshot_files import (
     read_model,
     read_state,
 )
-from sjft_tools.training.snapshots import Shape, snapshot_files
+from sjft_tools.training.snapshots import Shape, snapshot_files, solver_class
 from sjft_tools.training.workplace import workplace
 from train_job import messages
 
@@ -85,6 +88,18 @@ def test_a_state_is_copied_with_another_name_of_its_model(tmp_path: Path, name: 
     expected.learned_net = name
     assert copied == expected
     assert target.read_bytes() == expected.SerializeToString()
+
+
+@pytest.mark.parametrize("field", ["type", "solver_type"])
+@pytest.mark.parametrize("kind", ["SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam"])
+def test_the_class_that_caffe_makes_of_a_solver(tmp_path: Path, field: str, kind: str) -> None:
+    text = """net_param { layer { name: "x" type: "Input" top: "x" } }
+        base_lr: 1 lr_policy: "fixed" max_iter: 1 solver_mode: CPU """
+    text += f'type: "{kind}"' if field == "type" else f"solver_type: {kind.upper()}"
+    (tmp_path / "solver.prototxt").write_text(text)
+    solver = text_format.Parse(text, caffe_messages().SolverParameter())
+    made = caffe.get_solver(str(tmp_path / "solver.prototxt"))
+    assert solver_class(solver) == type(made).__name__
 
 
 def test_histories_of_solvers() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.experiment.step import Step
-from sjft_tools.training.snapshots import histories, snapshot_files
+from sjft_tools.training.snapshots import histories, snapshot_files, solver_class
 from sjft_tools.work_folder import default_work
 
 #: Pictures, reports, logs: what every step writes at most, if not more.
@@ -118,5 +118,5 @@ def snapshots(solver: Any, weights: int) -> int:
     newest = max((file.iteration for file in snapshot_files(solver.snapshot_prefix)), default=0)
     last, interval = solver.max_iter, solver.snapshot
     iterations = {*range(interval, last, interval), last} if interval > 0 else {last}
-    copies = 1 + (histories(f"{solver.type}Solver") or 1)
+    copies = 1 + (histories(solver_class(solver)) or 1)
     return copies * weights * sum(iteration > newest for iteration in iterations)
