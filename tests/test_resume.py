@@ -254,7 +254,7 @@ def test_schedules_as_caffe_reads_them(tmp_path: Path) -> None:
     assert read_schedule(str(file)) == Schedule(5, (3, 4), 9, True)
     file.write_text('net_param { layer { name: "a" include { phase: TEST } } } base_lr: -1e-3')
     assert read_schedule(str(file)) == Schedule(1, (), 0, True)
-    file.write_text("test_initialization: false")
+    file.write_text("# Köln\ntest_initialization: false", encoding="latin-1")
     assert not read_schedule(str(file)).test_initialization
     for text in ("iter_size: many", "iter_size {", "\x00"):
         file.write_text(text)

@@ -62,8 +62,10 @@ def read_schedule(solver: str) -> Schedule:
     from caffe.proto.caffe_pb2 import SolverParameter
 
     try:
-        message = text_format.Parse(Path(solver).read_text(encoding="utf-8"), SolverParameter())
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        # comments may be in any encoding, which Caffe passes over
+        text = Path(solver).read_text(encoding="utf-8", errors="replace")
+        message = text_format.Parse(text, SolverParameter())
+    except (OSError, text_format.ParseError) as error:
         raise InputError(f"the solver {solver} cannot be read: {error}") from None
     return Schedule(
         iter_size=message.iter_size,
