@@ -69,6 +69,19 @@ def test_the_train_and_test_layer_of_one_kind_are_told_apart(tmp_path: Path) -> 
     assert [each["target"] for each in params(net)] == ["t", "build/demo/run/target_test_lmdb"]
 
 
+def test_a_test_layer_that_is_excluded_from_training(tmp_path: Path) -> None:
+    solver = read(REPO / "prototxt/demo/target_only_solver.prototxt", caffe_pb2.SolverParameter())
+    text = (REPO / solver.net).read_text()
+    include = "include { phase: TEST }"
+    assert include in text
+    (tmp_path / "net.prototxt").write_text(text.replace(include, "exclude { phase: TRAIN }"))
+    solver.net = "net.prototxt"
+    (tmp_path / "solver.prototxt").write_text(text_format.MessageToString(solver))
+    run_sjft("adapt", "solver.prototxt", "run", "--target", "t", cwd=tmp_path)
+    net = read(tmp_path / "run" / "train_val.prototxt", caffe_pb2.NetParameter())
+    assert [each["target"] for each in params(net)] == ["t", "build/demo/run/target_test_lmdb"]
+
+
 @pytest.mark.parametrize(
     ("solver", "options", "message"),
     [

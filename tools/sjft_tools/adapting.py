@@ -41,7 +41,7 @@ SCHEDULE = {
     "seed": "random_seed",
 }
 
-_TEST = 1  # caffe.proto's phase
+_TRAIN, _TEST = 0, 1  # caffe.proto's phases
 
 
 def adapt(solver_path: str, folder: str, changes: Mapping[str, Any], force: bool) -> None:
@@ -108,7 +108,12 @@ def _kind(layer: Any) -> dict[str, str]:
         return JOINT
     if kind != "TargetDataLayer":
         return {}
-    return TARGET_TEST if any(rule.phase == _TEST for rule in layer.include) else TARGET_TRAIN
+    tests_alone = _names_phase(layer.include, _TEST) or _names_phase(layer.exclude, _TRAIN)
+    return TARGET_TEST if tests_alone else TARGET_TRAIN
+
+
+def _names_phase(rules: Any, phase: int) -> bool:
+    return any(rule.HasField("phase") and rule.phase == phase for rule in rules)
 
 
 def _change_layers(net: Any, path: str, changes: Mapping[str, Any]) -> set[str]:
