@@ -138,6 +138,13 @@ def test_what_the_net_says_of_its_images_is_kept(data_folder):
     assert "debug" not in [layer.name for layer in net.layer]
 
 
+def test_a_net_that_subtracts_nothing(data_folder):
+    output = graft("no_mean", ALEXNET_LIKE.replace('mean_file: "mean.binaryproto"', ""))
+    assert "NET subtracts no mean, nor do the grafted nets; --mean gives another" in output
+    net = read_net(str(data_folder / "nets/no_mean/joint_train_val.prototxt"))
+    assert json.loads(net.layer[0].python_param.param_str)["mean"] == [0, 0, 0]
+
+
 def test_a_mean_image_becomes_the_mean_of_its_colours(data_folder):
     text = ALEXNET_LIKE.replace("mean.binaryproto", "there.binaryproto")
     image = np.stack([np.full((4, 5), value) for value in (99.0, 111.5, 120)])

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import Shape, times
-from sjft_tools.grafting.original import Original
+from sjft_tools.grafting.original import Layer, Original
 from sjft_tools.pycaffe import caffe_messages
 
 DEFAULT_MEAN = (104.0, 117.0, 123.0)
@@ -59,13 +59,14 @@ def find_images(
             f"{net.path}: the input '{blob}' is {times(shape)}, expected N x 3 x S x S: "
             f"colour images"
         )
-    transform = _transform(net, blob)
+    maker = _maker(net, blob)
+    transform = maker.fields.get("transform_param", {}) if maker else {}
     size = crop or int(transform.get("crop_size", 0)) or _square(net, shape)
     if not size:
         raise InputError(f"{net.path} does not say how large its images are: give --crop")
     if transform.get("force_gray"):
         raise InputError(f"{net.path} takes grey images, expected one that takes colour images")
-    mean, remarks = (given_mean, []) if given_mean else _mean(transform)
+    mean, remarks = (given_mean, []) if given_mean else _mean(maker, transform)
     return Images(
         blob,
         size,
@@ -81,11 +82,11 @@ def is_source(layer: Any) -> bool:
     return not layer.bottoms and layer.type not in ("Parameter", "DummyData")
 
 
-def _transform(net: Original, blob: str) -> dict[str, Any]:
-    """The transform_param of the layer that makes `blob`, of TRAIN's if there are two."""
+def _maker(net: Original, blob: str) -> Layer | None:
+    """The layer that makes `blob`, TRAIN's if there are two; None for an input of the net."""
     makers = [layer for layer in net.layers if is_source(layer) and blob in layer.tops]
     makers.sort(key=lambda layer: "TRAIN" not in layer.phases)
-    return makers[0].fields.get("transform_param", {}) if makers else {}
+    return makers[0] if makers else None
 
 
 def _square(net: Original, shape: Shape) -> int:
@@ -99,7 +100,9 @@ def _square(net: Original, shape: Shape) -> int:
     return shape[2]
 
 
-def _mean(transform: dict[str, Any]) -> tuple[tuple[float, float, float], list[str]]:
+def _mean(
+    maker: Layer | None, transform: dict[str, Any]
+) -> tuple[tuple[float, float, float], list[str]]:
     values = transform.get("mean_value", [])
     if len(values) in (1, 3):
         blue, green, red = (values * 3)[:3]
@@ -108,10 +111,14 @@ def _mean(transform: dict[str, Any]) -> tuple[tuple[float, float, float], list[s
     if file is not None and os.path.isfile(file):
         mean = _mean_of_image(file)
         return mean, [f"NET subtracts the image in {file}: its mean, {_words(mean)}, stands for it"]
+    if file is None and maker is not None and maker.type in _TRANSFORMING:
+        return (0.0, 0.0, 0.0), [f"NET subtracts no mean, nor do the grafted nets; {_ANOTHER}"]
     why = f"NET subtracts the image in {file}, which is not there" if file else _SILENT
     return DEFAULT_MEAN, [f"{why}: the mean {_words(DEFAULT_MEAN)} stands for it; {_ANOTHER}"]
 
 
+#: Layers that show images as they are where their transform_param says nothing.
+_TRANSFORMING = ("Data", "ImageData")
 _SILENT = "NET does not say what it subtracts"
 _ANOTHER = "--mean gives another"
 
