@@ -12,13 +12,14 @@ import caffe
 from sjft.errors import InputError
 from sjft_tools.pycaffe import caffe_messages
 from sjft_tools.training import workplace as workplaces
+from sjft_tools.training.histories import solver_class
 from sjft_tools.training.snapshot_files import (
     IncompleteError,
     copy_state,
     read_model,
     read_state,
 )
-from sjft_tools.training.snapshots import Shape, snapshot_files, solver_class
+from sjft_tools.training.snapshots import Shape, snapshot_files
 from sjft_tools.training.workplace import workplace
 from train_job import messages
 

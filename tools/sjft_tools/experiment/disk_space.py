@@ -13,7 +13,8 @@ from typing import Any
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.experiment.step import Step
-from sjft_tools.training.snapshots import histories, snapshot_files, solver_class
+from sjft_tools.training.histories import histories, solver_class
+from sjft_tools.training.snapshots import snapshot_files
 from sjft_tools.work_folder import default_work
 
 #: Pictures, reports, logs: what every step writes at most, if not more.
