@@ -156,6 +156,58 @@ def test_an_nvcc_that_does_not_start(tmp_path: Path) -> None:
     assert said == f"build.sh: error: '{toolkit}/bin/nvcc' does not work; try it with --version\n"
 
 
+def cuda_sh(words: str, folder: Path) -> str:
+    """Run `words` in bash after cuda.sh has been sourced; return what they print."""
+    sourced = f". {TOOLS}/common.sh; . {TOOLS}/cuda.sh; set -euo pipefail; {words}"
+    return run("bash", "-c", sourced, SJFT_CACHE=str(folder), CUDA_HOME="", CUDA_ARCH="")
+
+
+def test_debians_nvcc_names_the_folder_of_its_program_alone(tmp_path: Path) -> None:
+    (tmp_path / "toolkit").mkdir()
+    toolkit = nvcc_that(
+        tmp_path / "toolkit",
+        """case $1 in
+        --version) echo "Cuda compilation tools, release 11.8, V11.8.89" ;;
+        --list-gpu-arch) printf "compute_%s\\n" 70 75 80 ;;
+        *) echo '#$ _HERE_='$(dirname "$0") >&2 ;;
+        esac""",
+    )
+    wrapper = tmp_path / "nvcc"
+    wrapper.write_text(f'#!/bin/sh\nexec {toolkit}/bin/nvcc "$@"\n')
+    wrapper.chmod(0o755)
+    words = 'find_libraries() { echo "$NVCC $TOOLKIT $NVCC_VERSION $CUDNN_VERSION"; }; find_cuda'
+    said = cuda_sh(f"PATH={tmp_path}:$PATH; {words}", tmp_path)
+    assert said == f"{toolkit}/bin/nvcc {toolkit} 11.8 9.10\n"
+
+
+def test_default_architectures_are_those_that_nvcc_knows(tmp_path: Path) -> None:
+    words = 'KNOWN="60 70 75 80 86 "; known_of $DEFAULT_ARCH'
+    assert cuda_sh(words, tmp_path).split() == ["75", "80", "86"]
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("11.8", "9.10 2.21"), ("12.4", "9.10 2.27"), ("13.0", "9.19 2.28")]
+)
+def test_older_cuda_takes_an_older_cudnn(version: str, expected: str, tmp_path: Path) -> None:
+    words = f'NVCC_VERSION={version}; find_pypi_versions; echo "$CUDNN_VERSION $NCCL_VERSION"'
+    assert cuda_sh(words, tmp_path) == f"{expected}\n"
+
+
+def test_a_library_and_its_header_are_of_one_folder(tmp_path: Path) -> None:
+    files = {"old/include/cudnn.h", "new/include/cudnn.h", "new/lib/there/libcudnn.so.9"}
+    for file in files | {"lost/lib64/libcudnn.so"}:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    words = (
+        "CUDA_INCLUDES= CUDA_LIBRARIES= MULTIARCH=there; "
+        f"locate_part cudnn cudnn.h {tmp_path}/old {tmp_path}/lost {tmp_path}/new && "
+        'echo "$CUDA_INCLUDES $CUDA_LIBRARIES"; '
+        f"locate_part cudnn cudnn.h {tmp_path}/old {tmp_path}/lost || echo none"
+    )
+    new = tmp_path / "new"
+    assert cuda_sh(words, tmp_path) == f"{new}/include {new}/lib/there/libcudnn.so.9\nnone\n"
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     cache = tmp_path / "file" / "cache"

@@ -9,9 +9,6 @@
 DEFAULT_ARCH="75 80 86 90"
 # What PyPI gives where the system has no nvcc: the first CUDA whose wheels lie in one folder.
 PYPI_CUDA=13.0
-# PyTorch's for CUDA 13, so that a bundle meets no older ones there.
-CUDNN_VERSION=9.19
-NCCL_VERSION=2.28
 
 # The libraries that Caffe calls: name, header.
 CUDA_PARTS=(cublas:cublas_v2.h curand:curand.h cudnn:cudnn.h nccl:nccl.h)
@@ -65,39 +62,59 @@ fetch_packages() {
     mv -T "$work" "$PYPI_FOLDER"
 }
 
+# Sets what PyPI is asked for, by CUDA's major version: cuDNN and NCCL as PyTorch has them, so that a
+# bundle meets no older ones there. From 9.11 on, cuDNN runs on Turing and newer alone, and older GPUs
+# need CUDA 12 or 11.
+find_pypi_versions() {
+    case ${NVCC_VERSION%.*} in
+    11) CUDNN_VERSION=9.10 NCCL_VERSION=2.21 ;;
+    12) CUDNN_VERSION=9.10 NCCL_VERSION=2.27 ;;
+    *) CUDNN_VERSION=9.19 NCCL_VERSION=2.28 ;;
+    esac
+}
+
+# Prints those of the compute capabilities given that nvcc knows.
+known_of() {
+    local arch
+    for arch in "$@"; do
+        [[ " $KNOWN " != *" $arch "* ]] || echo "$arch"
+    done
+}
+
 # Sets CUDA_ARCHITECTURES: machine code for each, and PTX of the last for GPUs to come.
 find_architectures() {
-    local arch known list=()
-    known=$("$NVCC" --list-gpu-arch 2>/dev/null | sed 's/compute_//' | sort -n | tr '\n' ' ') ||
+    local arch list=()
+    KNOWN=$("$NVCC" --list-gpu-arch 2>/dev/null | sed 's/compute_//' | sort -n | tr '\n' ' ') ||
         die "nvcc $NVCC_VERSION is too old; expected CUDA 11 or newer"
     if [ -n "${CUDA_ARCH:-}" ]; then
         list=(${CUDA_ARCH//[,;]/ })
     else
         mapfile -t list < <(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -Vu)
         # A driver that is not running prints a sentence.
-        [[ "${list[*]}" =~ ^[0-9.\ ]+$ ]] || list=($DEFAULT_ARCH)
+        [[ "${list[*]}" =~ ^[0-9.\ ]+$ ]] || list=($(known_of $DEFAULT_ARCH))
     fi
     for arch in "${!list[@]}"; do
         list[arch]=${list[arch]/./}
-        [[ " $known" == *" ${list[arch]} "* ]] ||
-            die "nvcc $NVCC_VERSION cannot compile for compute capability '${list[arch]}'; it can for: ${known% }"
+        [ -n "$(known_of "${list[arch]}")" ] ||
+            die "nvcc $NVCC_VERSION cannot compile for compute capability '${list[arch]}'; it can for: ${KNOWN% }"
     done
     CUDA_ARCHITECTURES=$(printf '%s\n' "${list[@]}" | sort -nu | sed '$!s/$/-real/' | paste -sd ';')
 }
 
-# locate_part NAME HEADER FOLDER...: adds the part to the lists; status 1 if no folder's include/ has the
-# header or no folder's lib the library.
+# locate_part NAME HEADER FOLDER...: adds the part to the lists; status 1 if no folder has both, the header
+# in include/ and the library in a lib: those of two folders may be of two versions.
 locate_part() {
-    local name=$1 header=$2 folder include='' library=''
+    local name=$1 header=$2 folder include library
     shift 2
     for folder in "$@"; do
-        [ -n "$include" ] || [ ! -e "$folder/include/$header" ] || include=$folder/include
-        [ -n "$library" ] || library=$(ls -d "$folder"/{lib64,lib}{,/"$MULTIARCH"}/lib"$name".so{,.[0-9]*} \
-            2>/dev/null | head -n 1)
+        include=$folder/include
+        library=$(ls -d "$folder"/{lib64,lib}{,/"$MULTIARCH"}/lib"$name".so{,.[0-9]*} 2>/dev/null | head -n 1)
+        [ -e "$include/$header" ] && [ -n "$library" ] || continue
+        [[ ";$CUDA_INCLUDES;" == *";$include;"* ]] || CUDA_INCLUDES+=${CUDA_INCLUDES:+;}$include
+        CUDA_LIBRARIES+=${CUDA_LIBRARIES:+;}$library
+        return
     done
-    [ -n "$include" ] && [ -n "$library" ] || return 1
-    [[ ";$CUDA_INCLUDES;" == *";$include;"* ]] || CUDA_INCLUDES+=${CUDA_INCLUDES:+;}$include
-    CUDA_LIBRARIES+=${CUDA_LIBRARIES:+;}$library
+    return 1
 }
 
 # Sets CUDA_INCLUDES and CUDA_LIBRARIES, from the toolkit, the system, PyPI.
@@ -132,13 +149,18 @@ find_libraries() {
 }
 
 find_cuda() {
+    local settings
     find_nvcc
     NVCC_VERSION=$("$NVCC" --version 2>/dev/null | sed -n 's/.*release \([0-9]*\.[0-9]*\).*/\1/p') || true
-    # The nvcc on PATH may be a script that calls another; its own settings name its folder.
-    TOOLKIT=$("$NVCC" --dryrun -E -x cu /dev/null 2>&1 | sed -n 's/^#\$ TOP=//p') || true
+    # The nvcc on PATH may be a script that calls another; its own settings name its folder, Debian's only
+    # that of the program.
+    settings=$("$NVCC" --dryrun -E -x cu /dev/null 2>&1) || true
+    TOOLKIT=$(sed -n 's/^#\$ TOP=//p' <<<"$settings")
+    [ -n "$TOOLKIT" ] || TOOLKIT=$(sed -n 's/^#\$ _HERE_=\(.*\)/\1\/../p' <<<"$settings")
     [ -n "$NVCC_VERSION" ] && [ -d "$TOOLKIT" ] || die "'$NVCC' does not work; try it with --version"
     TOOLKIT=$(cd "$TOOLKIT" && pwd)
     [ ! -x "$TOOLKIT/bin/nvcc" ] || NVCC=$TOOLKIT/bin/nvcc
     find_architectures
+    find_pypi_versions
     find_libraries
 }
