@@ -27,6 +27,7 @@ PATIENCE_S = 600.0
 _AFTERWARDS_S = 5.0
 _PIECE = 1 << 16
 _POLL_S = 0.2
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 #: Signals that come together, as from batch systems that send several, are one request.
 _SETTLED_S = 2.0
 
@@ -57,7 +58,7 @@ def run_logged(words: Sequence[str], log: StepLog, lock: int) -> int:
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[Iterable[int]]:
     """Let Ctrl-C and SIGTERM wait; yield the mask of signals as it was."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
     try:
         yield mask
     finally:
@@ -88,20 +89,15 @@ def _started(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    asked = time.monotonic()
-    process.terminate()
-    while True:
-        try:
-            process.wait(PATIENCE_S)
-            return
-        except KeyboardInterrupt:
-            if time.monotonic() - asked < _SETTLED_S:
-                continue
-        except subprocess.TimeoutExpired:
-            pass
-        process.kill()
-        process.wait()
-        return
+    with _interrupts_held():  # or a second one might come before anybody waits
+        asked = time.monotonic()
+        process.terminate()
+        while process.poll() is None:
+            again = signal.sigtimedwait(_INTERRUPTS, _POLL_S)
+            waited = time.monotonic() - asked
+            if waited > PATIENCE_S or (again is not None and waited >= _SETTLED_S):
+                process.kill()
+                process.wait()
 
 
 class _Channel(NamedTuple):
