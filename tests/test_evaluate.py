@@ -1,51 +1,28 @@
-"""``sjft evaluate`` against Caffe's own Accuracy layer, and what it refuses."""
+"""``sjft evaluate`` against Caffe's own Accuracy layer."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from caffe.proto import caffe_pb2
 
 import caffe
 from conftest import REPO, centre_view, draw_image, run_sjft, write_image_lmdb
+from evaluate_nets import (
+    CLASSES,
+    CROP,
+    IMAGES,
+    TRUNK,
+    World,
+    deploy_text,
+    evaluate,
+    make_world,
+    save_weights,
+)
 from sjft.image_lmdb import ImageLmdb
-from sjft_tools.cli import main
 from sjft_tools.evaluation.accuracy import accuracy, label_ranks
-
-CLASSES, IMAGES, CROP = 7, 50, 24
-
-TRUNK = """
-layer {
-  name: "conv" type: "Convolution" bottom: "data" top: "conv"
-  convolution_param {
-    num_output: 6 kernel_size: 5 stride: 2
-    weight_filler { type: "gaussian" std: 0.02 }
-  }
-}
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer {
-  name: "pool" type: "Pooling" bottom: "conv" top: "pool"
-  pooling_param { pool: AVE kernel_size: 5 stride: 2 }
-}
-layer {
-  name: "fc" type: "InnerProduct" bottom: "pool" top: "fc"
-  inner_product_param { num_output: %d weight_filler { type: "xavier" } }
-}
-"""
-
-INPUT = """
-layer {
-  name: "data" type: "Input" top: "data"
-  input_param { shape { dim: 1 dim: %d dim: %d dim: %d } }
-}
-"""
 
 SOFTMAX = 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'
 
@@ -65,38 +42,9 @@ layer {
 """
 
 
-class World(NamedTuple):
-    folder: Path
-    deploy: Path
-    weights: Path
-    test: Path
-
-
-def deploy_text(crop: int = CROP, channels: int = 3, classes: int = CLASSES) -> str:
-    return INPUT % (channels, crop, crop) + TRUNK % classes
-
-
-def save_weights(net_file: Path, weights: Path) -> Path:
-    caffe.set_random_seed(3)
-    caffe.Net(str(net_file), caffe.TRAIN).save(str(weights))
-    return weights
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> World:
-    """A net with random weights, and images of several sizes and of all classes but one."""
-    folder = tmp_path_factory.mktemp("evaluate")
-    deploy = folder / "deploy.prototxt"
-    deploy.write_text(deploy_text())
-    rng = np.random.default_rng(5)
-    images = [draw_image(i, *rng.integers(28, 60, 2).tolist()) for i in range(IMAGES)]
-    labels = [int(i) for i in rng.integers(0, CLASSES - 1, IMAGES)]
-    test = write_image_lmdb(folder / "test", images, labels, [f"class {c}" for c in "abcdef"])
-    return World(folder, deploy, save_weights(deploy, folder / "net.caffemodel"), test)
-
-
-def evaluate(world: World, *options: object, status: int = 0) -> str:
-    return run_sjft("evaluate", world.deploy, world.weights, world.test, *options, status=status)
+    return make_world(tmp_path_factory.mktemp("evaluate"))
 
 
 def reference(world: World, **transform: object) -> dict[str, np.ndarray]:
@@ -210,145 +158,6 @@ def test_accuracy_against_a_loop(classes):
             right[k] += better < k
     result = accuracy(scores, labels)
     assert (result.top1, result.top5) == (right[1] / 200, right[5] / 200)
-
-
-# ---- what is refused
-
-
-def refused(*arguments: object) -> str:
-    """Run the command in this process, which spares loading Caffe; return its error message."""
-    printed = io.StringIO()
-    with contextlib.redirect_stderr(printed), pytest.raises(SystemExit) as ended:
-        main(["evaluate", *map(str, arguments)])
-    assert ended.value.code == 2
-    return printed.getvalue().split("sjft evaluate: error: ")[1]
-
-
-def variant(folder: Path, text: str) -> Path:
-    file = folder / "variant.prototxt"
-    file.write_text(text)
-    return file
-
-
-def test_weights_that_lack_layers(world, tmp_path):
-    more = deploy_text().replace('"fc"', '"other"')
-    message = refused(variant(tmp_path, more), world.weights, world.test)
-    assert "has no weights for the layer 'other' of" in message
-    assert "which would stay random" in message
-
-
-def test_weights_of_other_shapes(world, tmp_path):
-    message = refused(variant(tmp_path, deploy_text(classes=9)), world.weights, world.test)
-    assert "the layer 'fc' has weights of 7 x 96 in" in message
-    assert "expected 9 x 96 as in" in message
-    no_bias = deploy_text().replace("num_output: 7", "num_output: 7 bias_term: false")
-    message = refused(variant(tmp_path, no_bias), world.weights, world.test)
-    assert "the layer 'fc' has 2 blobs in" in message and "expected the 1 of" in message
-
-
-def test_weights_in_the_old_format(world, tmp_path):
-    """V1 layers and blobs of num, channels, height, width: Caffe reads them, so they pass."""
-    new = caffe_pb2.NetParameter.FromString(world.weights.read_bytes())
-    old = caffe_pb2.NetParameter()
-    for layer in new.layer:
-        blobs = []
-        for blob in layer.blobs:
-            shape = [1] * (4 - len(blob.shape.dim)) + list(blob.shape.dim)
-            named = dict(zip(("num", "channels", "height", "width"), shape))
-            blobs.append(caffe_pb2.BlobProto(data=blob.data, **named))
-        old.layers.add(name=layer.name, blobs=blobs)
-    (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
-    by_old = run_sjft("evaluate", world.deploy, tmp_path / "old.caffemodel", world.test)
-    numbers = re.compile(r"^(?:top|mean).*$", re.MULTILINE)
-    assert numbers.findall(by_old) == numbers.findall(evaluate(world)) != []
-    old.layers[-1].blobs[0].width += 1
-    (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
-    message = refused(world.deploy, tmp_path / "old.caffemodel", world.test)
-    assert "has weights of 1 x 1 x 7 x 97 in" in message
-
-
-def test_weights_that_are_none(world, tmp_path):
-    (tmp_path / "page.caffemodel").write_text("<html>404</html>")
-    message = refused(world.deploy, tmp_path / "page.caffemodel", world.test)
-    assert "is not a .caffemodel file" in message
-    message = refused(world.deploy, tmp_path / "no.caffemodel", world.test)
-    assert "no.caffemodel cannot be read: No such file or directory" in message
-
-
-def test_weights_with_nan(world, tmp_path):
-    spoilt = caffe_pb2.NetParameter.FromString(world.weights.read_bytes())
-    next(layer for layer in spoilt.layer if layer.name == "fc").blobs[0].data[0] = float("nan")
-    (tmp_path / "nan.caffemodel").write_bytes(spoilt.SerializeToString())
-    out = tmp_path / "out.json"
-    message = refused(world.deploy, tmp_path / "nan.caffemodel", world.test, "--json", out)
-    assert "the scores 'fc' of record 0 (key 0000000000)" in message
-    assert "are not finite" in message
-    assert not out.exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("layer {", "Failed to parse NetParameter file"),
-        (deploy_text().replace("ReLU", "ReLUU"), "Unknown layer type: ReLUU"),
-        (deploy_text(channels=1), "is 1 x 1 x 24 x 24, expected N x 3 x S x S"),
-        (deploy_text().replace("dim: 24 }", "dim: 26 }"), "is 1 x 3 x 24 x 26, expected"),
-        (TRUNK % CLASSES, "Unknown bottom blob 'data'"),
-        (deploy_text().replace('bottom: "conv" top: "pool"', 'bottom: "conv" top: "fc2"'), "fc"),
-        (deploy_text().split('layer {\n  name: "pool"')[0], "expected N x classes"),
-        (
-            deploy_text() + 'layer { name: "s" type: "Silence" bottom: "fc" }',
-            "has 0 outputs",
-        ),
-        (
-            deploy_text() + 'layer { name: "r" type: "ReLU" bottom: "pool" top: "r" }',
-            "has 2 outputs (fc, r): name the one with the scores by --output",
-        ),
-    ],
-)
-def test_nets_that_cannot_be_used(world, tmp_path, text, message):
-    assert message in refused(variant(tmp_path, text), world.weights, world.test)
-
-
-def test_a_train_net_without_inputs(world, tmp_path):
-    dummy = """
-    layer { name: "data" type: "DummyData" top: "data"
-            dummy_data_param { shape { dim: 1 dim: 3 dim: 24 dim: 24 } } }
-    """
-    message = refused(variant(tmp_path, dummy + TRUNK % 7), world.weights, world.test)
-    assert "has 0 inputs, expected one: a deploy prototxt with an Input layer" in message
-
-
-def test_other_bad_input(world, tmp_path):
-    assert "no.prototxt does not exist" in refused(
-        tmp_path / "no.prototxt", world.weights, world.test
-    )
-    assert "does not exist" in refused(world.deploy, world.weights, tmp_path / "no")
-    message = refused(world.deploy, world.weights, world.test, "--output", "fcc")
-    assert "has no blob 'fcc' for --output; did you mean 'fc'?" in message
-    message = refused(world.deploy, world.weights, world.test, "--resize", 8)
-    assert "crop 24 is larger than record 0" in message
-    large = write_image_lmdb(tmp_path / "large", [draw_image(1)], [7])
-    message = refused(world.deploy, world.weights, large)
-    assert "has labels up to 7, but the output 'fc' of" in message
-    assert "has 7 classes: expected labels up to 6" in message
-
-
-def test_a_gpu_that_is_not_there(world):
-    if Path("/dev/nvidia0").exists():
-        pytest.skip("needs a machine without a GPU")
-    message = refused(world.deploy, world.weights, world.test, "--gpu", 0)
-    assert "Caffe cannot build the net" in message and "on GPU 0: " in message
-
-
-def test_an_output_that_exists(world, tmp_path):
-    out = tmp_path / "out.json"
-    out.write_text("mine")
-    message = refused(world.deploy, world.weights, world.test, "--json", out)
-    assert f"the output {out} exists: give --force to replace it" in message
-    assert out.read_text() == "mine"
-    evaluate(world, "--json", out, "--force")
-    assert json.loads(out.read_text())["format"] == "sjft evaluation 2"
 
 
 def test_the_demo_net(tmp_path):
