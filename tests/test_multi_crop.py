@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,11 +13,8 @@ from caffe.proto import caffe_pb2
 
 import caffe
 from conftest import draw_image, write_image_lmdb
-from processes import SJFT
+from crop_nets import Small, TorchSqueezeNet, evaluated, make_small
 from sjft.image_lmdb import ImageLmdb
-from sjft_tools.cli import main
-from sjft_tools.evaluation.accuracy import accuracy
-from sjft_tools.evaluation.scores_file import read_scores
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.nets import squeezenet
 from sjft_tools.nets.deploy import dense_deploy, target_deploy
@@ -72,51 +64,6 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     from scipy.special import softmax
 
     return softmax(np.asarray(scores, np.float64), axis=1)
-
-
-class TorchSqueezeNet:
-    """SqueezeNet 1.0 written down anew, with the weights of a .caffemodel."""
-
-    def __init__(self, weights: Path) -> None:
-        self.torch = pytest.importorskip("torch")
-        model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
-        self.blobs = {
-            layer.name: [
-                self.torch.tensor(list(blob.data)).reshape(list(blob.shape.dim)[-4:])
-                for blob in layer.blobs
-            ]
-            for layer in model.layer
-            if layer.blobs
-        }
-
-    def convolution(self, x, name: str, **how: int):
-        weight, bias = self.blobs[name]
-        return self.torch.relu(self.torch.nn.functional.conv2d(x, weight, bias.reshape(-1), **how))
-
-    def pool(self, x):
-        return self.torch.nn.functional.max_pool2d(x, 3, 2, ceil_mode=True)
-
-    def fire(self, x, number: int):
-        squeezed = self.convolution(x, f"fire{number}/conv1x1_1")
-        wide = self.convolution(squeezed, f"fire{number}/conv3x3_2", padding=1)
-        return self.torch.cat([self.convolution(squeezed, f"fire{number}/conv1x1_2"), wide], 1)
-
-    def scores(self, images: np.ndarray) -> np.ndarray:
-        x = self.torch.tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-        with self.torch.no_grad():
-            x = self.pool(self.convolution(x, "conv1", stride=2))
-            for number in range(2, 10):
-                x = self.fire(x, number)
-                x = self.pool(x) if number in (4, 8) else x
-            return self.convolution(x, "conv_final", padding=1).mean(dim=(2, 3)).numpy()
-
-
-def evaluated(folder: Path, *arguments: object) -> tuple[np.ndarray, dict]:
-    """Run the command in this process; return the scores and the JSON result."""
-    files = ("--scores", folder / "scores.npz", "--json", folder / "result.json", "--force")
-    main(["evaluate", *map(str, (*arguments, *files))])
-    result = json.loads((folder / "result.json").read_text())
-    return read_scores(str(folder / "scores.npz")).scores, result
 
 
 def relabelled(world: World, expected: np.ndarray, folder: Path) -> Path:
@@ -183,52 +130,9 @@ def test_scores_equal_those_of_a_net_in_torch(world, tmp_path, crops):
     assert result["mean_class"] == pytest.approx(np.mean(means))
 
 
-# ---- small nets
-
-BODY = """
-layer { name: "data" type: "Input" top: "data"
-        input_param { shape { dim: 1 dim: 3 dim: 25 dim: 25 } } }
-layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
-        convolution_param { num_output: 6 kernel_size: 5 stride: 2
-                            weight_filler { type: "gaussian" std: 0.02 } } }
-layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
-layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool"
-        pooling_param { pool: AVE kernel_size: 5 stride: 2 } }
-"""
-CLASSIFIER = """
-layer { name: "fc" type: "InnerProduct" bottom: "pool" top: "fc"
-        inner_product_param { num_output: 5 weight_filler { type: "xavier" } } }
-"""
-CONVOLUTION = """
-layer { name: "fc" type: "Convolution" bottom: "pool" top: "fc"
-        convolution_param { num_output: 5 kernel_size: 4 } }
-"""
-SOFTMAX = 'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'
-
-
-class Small(NamedTuple):
-    folder: Path
-    deploy: Path
-    dense: Path
-    weights: Path
-    test: Path
-    images: list[np.ndarray]
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Small:
-    """A small net, the same fully convolutional, and images of several sizes of stride 4."""
-    folder = tmp_path_factory.mktemp("small")
-    (folder / "deploy.prototxt").write_text(BODY + CLASSIFIER + SOFTMAX)
-    (folder / "dense.prototxt").write_text(BODY + CONVOLUTION)
-    caffe.set_random_seed(3)
-    net = caffe.Net(str(folder / "deploy.prototxt"), caffe.TRAIN)
-    net.save(str(folder / "net.caffemodel"))
-    shapes = [(33, 33), (33, 45), (49, 33)]
-    images = [draw_image(i, *shapes[i % 3]) for i in range(9)]
-    test = write_image_lmdb(folder / "test", images, [i % 4 for i in range(9)], list("abcd"))
-    names = ("deploy.prototxt", "dense.prototxt", "net.caffemodel")
-    return Small(folder, *(folder / name for name in names), test, images)
+    return make_small(tmp_path_factory.mktemp("small"))
 
 
 def logits(small: Small, crops: np.ndarray) -> np.ndarray:
@@ -280,82 +184,3 @@ def test_generated_dense_nets_take_the_weights_of_deploy(world, tmp_path):
     scores, _ = evaluated(tmp_path, tmp_path / "dense.prototxt", weights, test, *options)
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     assert scores.std() > 1e-3
-
-
-def test_probabilities_of_a_softmax_layer_are_taken_as_they_are(small, tmp_path):
-    arguments = (small.deploy, small.weights, small.test, "--crops", 10)
-    by_layer, _ = evaluated(tmp_path, *arguments)
-    by_numpy, _ = evaluated(tmp_path, *arguments, "--output", "fc")
-    np.testing.assert_allclose(by_layer, by_numpy, atol=1e-6)
-    np.testing.assert_allclose(by_layer.sum(axis=1), 1, atol=1e-6)
-
-
-def test_batches_do_not_matter_to_ten_crops(small, tmp_path):
-    arguments = (small.deploy, small.weights, small.test, "--crops", 10, "--resize", 29)
-    scores = [evaluated(tmp_path, *arguments, "--batch-size", size)[0] for size in (1, 7, 90)]
-    for other in scores[1:]:
-        np.testing.assert_allclose(other, scores[0], atol=1e-6)
-    assert accuracy(scores[0], ImageLmdb(str(small.test)).labels).top5 == 1
-
-
-# ---- killed and started again
-
-
-def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(small, tmp_path, capfd):
-    images = [draw_image(i, 27, 30) for i in range(600)]
-    test = write_image_lmdb(tmp_path / "many", images, [i % 4 for i in range(600)])
-    options = (small.deploy, small.weights, test, "--crops", 10, "--scores")
-    command = [*SJFT, "evaluate"]
-    work = tmp_path / ".killed.npz.work"
-    killed = [*command, *map(str, (*options, tmp_path / "killed.npz"))]
-    for chunk in ("000000.npy", "000003.npy"):
-        process = subprocess.Popen(killed, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
-        while not (work / chunk).exists() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert not (tmp_path / "killed.npz").exists()
-    finished = {path.name: path.stat().st_mtime_ns for path in work.glob("0*.npy")}
-    main(["evaluate", *map(str, (*options, tmp_path / "straight.npz"))])
-    assert "goes on" not in capfd.readouterr().err
-    assert finished == {path.name: path.stat().st_mtime_ns for path in work.glob("0*.npy")}
-    main(["evaluate", *map(str, (*options, tmp_path / "killed.npz"))])
-    assert f"goes on with what an unfinished run left in {work}" in capfd.readouterr().err
-    assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "straight.npz").read_bytes()
-    assert sorted(os.listdir(tmp_path)) == ["killed.npz", "many", "straight.npz"]
-
-
-def test_what_another_run_left_is_not_taken(small, tmp_path):
-    work = tmp_path / ".scores.npz.work"
-    work.mkdir()
-    (work / "plan.json").write_text("{}")
-    np.save(work / "000000.npy", np.full((9, 5), 0.2, np.float32))
-    scores, _ = evaluated(tmp_path, small.deploy, small.weights, small.test, "--crops", 10)
-    assert scores.std() > 0.01 and not work.exists()
-
-
-# ---- what is refused
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("--crops", "dense", "--resize", 40), "--crops dense shows whole images: expected --sc"),
-        (("--crops", "dense", "--scales", 40, 40), "--scales names a size twice: 40 40"),
-        (("--scales", 40), "--scales is for --crops dense, got --crops 1"),
-        (("--crops", "10", "--resize", 24), "crop 25 is larger than record 0"),
-        (("--crops", "dense", "--scales", 40), "--crops dense expects a fully convolutional one"),
-        (("--crops", "2"), "invalid choice: '2'"),
-        (("--mean", "nan", 0, 0), "expected three finite numbers"),
-        (("--output", "fcc"), "did you mean 'fc'?"),
-    ],
-)
-def test_bad_options(small, tmp_path, capsys, options, message):
-    arguments = (small.deploy, small.weights, small.test, *options, "--scores", tmp_path / "s.npz")
-    with pytest.raises(SystemExit) as ended:
-        main(["evaluate", *map(str, arguments)])
-    assert ended.value.code == 2
-    assert message in capsys.readouterr().err
-    left = sorted(os.listdir(tmp_path))
-    assert left in ([], [".s.npz.work"])
