@@ -12,7 +12,7 @@ import pytest
 from retrieval_runs import Forker, forker
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import StepFailed, Steps
-from test_experiment_steps import run_all
+from step_runs import run_all
 
 # In the folder of two outputs a, b and the emptied folder c with the output x; what is begun is
 # gone on with: lines of progress in c/progress. The third word tells whether it fails before b.

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +15,7 @@ from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 from sjft_tools.experiment.run_lock import run_lock
 from sjft_tools.experiment.step import Step, read_markers
 from sjft_tools.experiment.steps import StepFailed, Steps
+from step_runs import run_all
 
 # A command that adds a line to its log, then copies.
 COPY = 'echo ran >> "$0.log" && cat "$@" > "$0"'
@@ -35,13 +29,6 @@ def copy(name: str, output: Path, *inputs: Path) -> Step:
 def runs(output: Path) -> int:
     log = Path(f"{output}.log")
     return len(log.read_text().splitlines()) if log.exists() else 0
-
-
-def run_all(folder: Path, *steps: Step) -> None:
-    with run_lock(str(folder)) as lock:
-        each = Steps(str(folder), lock)
-        for step in steps:
-            each.run(step)
 
 
 def test_a_change_redoes_exactly_what_depends_on_it(tmp_path: Path) -> None:
@@ -89,15 +76,6 @@ def test_another_command_begins_without_the_old_ones_work(tmp_path: Path) -> Non
     assert (work / "x").read_text() == "x\nx\n"
     run_all(tmp_path, step(0))
     assert out.read_text() == "x\n"
-
-
-def test_an_output_made_before_a_kill_is_taken(tmp_path: Path) -> None:
-    script = "echo ran >> log; touch out; kill -9 $PPID; sleep 300"
-    assert start_run(tmp_path, script).wait(300) == -signal.SIGKILL
-    assert not (tmp_path / "steps" / "1.done.json").exists()
-    assert start_run(tmp_path, script).wait(300) == 0
-    assert (tmp_path / "steps" / "1.done.json").exists()
-    assert (tmp_path / "log").read_text() == "ran\n"
 
 
 def test_a_kill_between_two_outputs(tmp_path: Path) -> None:
@@ -254,97 +232,3 @@ def test_fingerprints_of_what_is_damaged(tmp_path: Path) -> None:
     before = Fingerprints().of(str(tmp_path / "folder"))
     (tmp_path / "folder" / "dangling").symlink_to(tmp_path / "nowhere")
     assert Fingerprints().of(str(tmp_path / "folder")) != before
-
-
-def start_run(
-    folder: Path, script: str, settled: float = 0, **options: Any
-) -> subprocess.Popen[bytes]:
-    """Run the one step `script`, which makes the file out, in a process of its own.
-
-    `settled`: for how many seconds further signals count as the first one.
-    """
-    code = """
-        import os, signal, sys
-        from sjft_tools.experiment import step_process
-        from sjft_tools.experiment.run_lock import run_lock
-        from sjft_tools.experiment.step import Step
-        from sjft_tools.experiment.steps import Steps
-        for number in (signal.SIGINT, signal.SIGTERM):  # as the command sjft does
-            signal.signal(number, signal.default_int_handler)
-        step_process._SETTLED_S = float(sys.argv[2])
-        with run_lock(".") as lock:
-            Steps(".", lock).run(Step("1", ["sh", "-c", sys.argv[1]], [], ["out"]))
-    """
-    words = [sys.executable, "-c", textwrap.dedent(code), script, str(settled)]
-    return subprocess.Popen(words, cwd=folder, **options)
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    while not path.exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-
-
-def is_locked(folder: Path) -> bool:
-    with open(folder / "lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
-
-
-# begins, and once it is asked to end does so when the file "go" is there
-SLOW = """trap 'touch ending; while [ ! -e go ]; do sleep 0.05; done; touch ended; exit 1' TERM
-touch begun; while :; do sleep 0.05; done"""
-
-
-def test_a_killed_run_takes_its_command_along(tmp_path: Path) -> None:
-    """The next run waits until that command has ended."""
-    process = start_run(tmp_path, SLOW)
-    wait_for(tmp_path / "begun", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while not (tmp_path / "ending").exists():
-        time.sleep(0.02)
-    assert is_locked(tmp_path)
-    (tmp_path / "go").touch()
-    with run_lock(str(tmp_path)):
-        assert (tmp_path / "ended").exists()
-
-
-@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
-def test_an_interrupted_run_waits_for_its_command(tmp_path: Path, number: int) -> None:
-    process = start_run(tmp_path, SLOW, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path / "begun", process)
-    process.send_signal(number)
-    wait_for(tmp_path / "ending", process)
-    assert process.poll() is None
-    (tmp_path / "go").touch()
-    assert process.wait(300) != 0
-    assert (tmp_path / "ended").exists()
-    assert (tmp_path / "logs" / "1.log").read_text().endswith("# was stopped\n")
-
-
-def test_signals_that_come_together_are_one(tmp_path: Path) -> None:
-    process = start_run(tmp_path, SLOW, settled=3600, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path / "begun", process)
-    process.send_signal(signal.SIGINT)
-    wait_for(tmp_path / "ending", process)
-    for _ in range(3):
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.1)
-    (tmp_path / "go").touch()
-    assert process.wait(300) != 0
-    assert (tmp_path / "ended").exists()
-
-
-def test_another_signal_ends_it_at_once(tmp_path: Path) -> None:
-    process = start_run(tmp_path, SLOW, stderr=subprocess.DEVNULL)
-    wait_for(tmp_path / "begun", process)
-    process.send_signal(signal.SIGINT)
-    wait_for(tmp_path / "ending", process)
-    while process.poll() is None:  # the first ones may come before it waits
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.1)
-    assert not (tmp_path / "ended").exists()
