@@ -64,7 +64,26 @@ def test_view_of_a_joint_net_has_its_shapes(joint, phase):
     assert inferred.shapes["target_score"] == ((4, 5) if phase == "TRAIN" else (7, 5))
 
 
-def test_view_of_a_joint_net_computes_the_same(joint, tmp_path):
+@pytest.mark.parametrize(
+    ("param_str", "loss_weights"),
+    [
+        ("{}", (1, 0, 0)),
+        ('{"weights": [0.3, 0.7]}', (2, 0, 0.5)),
+        ('{"ignore_label": 1}', (0.5, 1, 0)),
+    ],
+)
+def test_view_of_a_joint_net_computes_the_same(joint, tmp_path, param_str, loss_weights):
+    text = joint.read_text()
+    for old, new in (
+        ("param_str: '{}'", f"param_str: '{param_str}'"),
+        (
+            "loss_weight: 1 loss_weight: 0 loss_weight: 0",
+            " ".join(f"loss_weight: {weight}" for weight in loss_weights),
+        ),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    joint.write_text(text)
     made = view(read_net(str(joint)), "net", "TRAIN", {})
     (tmp_path / "view.prototxt").write_text(made.text)
     real, shown = (
@@ -82,6 +101,11 @@ def test_view_of_a_joint_net_computes_the_same(joint, tmp_path):
         np.testing.assert_array_equal(shown.blobs[name].data, real.blobs[name].data)
     for name in ("target_loss", "source_loss"):
         assert shown.blobs[name].data == pytest.approx(real.blobs[name].data.item(), rel=1e-5)
+    for each in (real, shown):
+        each.backward()
+    gradient, expected = (each.params["conv"][0].diff for each in (shown, real))
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-6 * np.abs(expected).max())
     close_layers(real)
 
 

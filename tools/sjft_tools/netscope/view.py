@@ -11,6 +11,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft.layer_params import parse_multi_task_loss
+from sjft.losses import task_weights
 from sjft_tools.caffemodel import Shape, times
 from sjft_tools.net_files import Built, as_fields, build, input_shapes, layers_of, sjft_layer
 from sjft_tools.nets import layers as L
@@ -101,13 +102,17 @@ def _kind(layer: Any) -> str:
 def _losses(layer: Any) -> list[Message]:
     """One SoftmaxWithLoss for each pair of bottoms of a MultiTaskLossLayer."""
     tasks = len(layer.bottom) // 2
-    weights = parse_multi_task_loss(layer.python_param.param_str).weights
+    params = parse_multi_task_loss(layer.python_param.param_str)
     named = len(layer.top) > 1
+    total, *own = [*layer.loss_weight, *[0.0] * (1 + tasks)][: 1 + tasks]
     losses = []
-    for i in range(tasks):
+    for i, weight in enumerate(task_weights(params.weights, tasks)):
         name = layer.top[1 + i] if named else f"{layer.top[0]}_{i + 1}"
         loss = L.softmax_loss(name, layer.bottom[2 * i], layer.bottom[2 * i + 1])
-        losses.append({**loss, "loss_weight": weights[i] if weights else 1 / tasks})
+        loss["loss_weight"] = total * weight + own[i]
+        if params.ignore_label is not None:
+            loss["loss_param"] = {"ignore_label": params.ignore_label}
+        losses.append(loss)
     return losses
 
 
