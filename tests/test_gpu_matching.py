@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +139,75 @@ def test_a_gpu_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         DeviceProduct("cpu").load(distance, targets)
 
 
+def test_a_gpu_that_fills_up_meanwhile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    distance, targets, sources, *_ = some_pairs(SMALL)
+    matcher = Matcher(distance, targets, np.full(3, np.inf), DeviceProduct("cpu"))
+    stream = [(np.arange(4), sources)] * 9
+    add, calls = DevicePairs._add_product, itertools.count()
+
+    def fill(self: DevicePairs, *operands: torch.Tensor) -> None:
+        if next(calls) == 7:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+        add(self, *operands)
+
+    monkeypatch.setattr(DevicePairs, "_add_product", fill)
+    words = r"matching 4 sources at a time with 3 target images needs more memory than the GPU has"
+    with pytest.raises(InputError, match=words):
+        match_all(matcher, stream, 3, 2, 4)
+    assert not [each for each in threading.enumerate() if each.name.startswith("sjft_")]
+    # and what it left behind is in nobody's way
+    matcher.renew(np.full(3, np.inf))
+    found = match_all(matcher, stream[:1], 3, 2)
+    assert (merge([found], 3, 2)[0] == brute_force(distance, targets, sources, 2)[0]).all()
+
+
+@pytest.mark.parametrize(("targets", "sources", "k", "block"), [(1, 1, 1, 1), (1, 9, 4, 4)])
+@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
+def test_few_targets_and_sources(
+    targets: int, sources: int, k: int, block: int, arithmetic: Arithmetic
+) -> None:
+    distance = Distance(SMALL, 20)
+    some, others = draw_descriptors(1, targets, SMALL, 20), draw_descriptors(2, sources, SMALL, 20)
+    expected = brute_force(distance, some, others, k)
+    matcher = Matcher(distance, some, np.full(targets, np.inf), DeviceProduct("cpu", arithmetic))
+    for wanted in (k, sources + 5):
+        matcher.renew(np.full(targets, np.inf))
+        found = match_all(matcher, [(np.arange(sources), others)], targets, wanted, block)
+        indices, distances, counts = merge([found], targets, wanted)
+        assert counts.tolist() == [min(wanted, sources)] * targets
+        assert (indices[:, :k] == expected[0]).all()
+        assert (distances[:, :k] == expected[1]).all()
+    assert len(match_all(matcher, [], targets, k).targets) == 0
+
+
+def test_the_memory_of_the_host_is_that_of_the_sources_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device_pairs, "best_block", lambda *words: 4096)
+    product = DeviceProduct("cpu")
+    assert product.host_memory(10, 1 << 20, 35_200, 2) == {
+        f"{9 * 4096} sources at a time": 9 * 4096 * 70_400,
+        f"copies of {4 * 4096} for the GPU": 4 * 4096 * 70_400,
+    }
+    # no more than there are, and what is joined
+    assert list(product.host_memory(10, 8192, 35_200, 2)) == [
+        "12288 sources at a time",
+        "copies of 8192 for the GPU",
+    ]
+    assert list(product.host_memory(10, 100, 35_200, 2).values()) == [200 * 70_400, 100 * 70_400]
+
+
+@pytest.mark.parametrize("free", [20, 26, 30])
+def test_large_blocks_where_there_is_room_beside_the_targets(
+    free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free << 30, 80 << 30))
+    device = torch.device("cuda")
+    assert device_pairs.best_block(device, 10, 35_200) == (1024 if free == 20 else 4096)
+    # 10,000 of them take 3.3 GiB
+    assert device_pairs.best_block(device, 10_000, 35_200) == (4096 if free == 30 else 1024)
+
+
 def require_gpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU and a torch that can use it")
@@ -180,6 +251,26 @@ def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:
     device = torch.device("cuda")
     assert keeps_bound(FLOAT32, device)
     assert keeps_bound(TENSOR_FLOAT_32, device)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
+@pytest.mark.parametrize(("sources", "targets"), [(1, 1), (7, 300), (1024, 1280)])
+def test_a_product_is_added_to_others_as_a_whole(
+    device: str, arithmetic: Arithmetic, sources: int, targets: int
+) -> None:
+    # Were each term added to the sum of earlier products, the bound would have to be wider.
+    if device == "cuda":
+        require_gpu()
+    rounded = 2.0**24  # beside which no 0.5 counts
+    pairs = DevicePairs(Distance(SMALL, 20), draw_descriptors(1, 1, SMALL, 20), device, arithmetic)
+    total = torch.full((sources, targets), rounded, device=device)
+    terms = arithmetic.terms
+    operands = (
+        torch.full((n, terms), 2.0**i, device=device) for n, i in ((sources, 0), (targets, -1))
+    )
+    pairs._add_product(total, *operands)
+    assert (total == rounded + terms / 2).all()
 
 
 @pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])

@@ -19,6 +19,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.exclusion import write_exclusions
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
+from sjft_tools.matching.products import make_product
 from sjft_tools.retrieval import finish
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
@@ -138,7 +139,10 @@ def test_limits_that_are_too_low_cost_a_second_pass_and_nothing_else(
 def test_the_memory_of_joining_does_not_depend_on_the_shards(world: World) -> None:
     inputs = open_world(world, 9)
     plans = (make_plan(inputs, 9, size) for size in (1, 7, 40))
-    texts = {memory_text(inputs, replace(plan, targets=20_000, k=900)) for plan in plans}
+    texts = {
+        memory_text(inputs, replace(plan, targets=20_000, k=900), make_product("numpy"))
+        for plan in plans
+    }
     said = {re.search(r"candidates (\d+)", text)[1] for text in texts}  # type: ignore[index]
     # while it is cut: twice as many as are kept, of 20 bytes, and these once more, sorted
     assert len(said) == 1 and int(said.pop()) << 20 > 3 * 20 * 20_000 * 900
