@@ -9,6 +9,7 @@ import pytest
 
 import caffe
 from sjft.errors import InputError
+from sjft.layer_params import parse_multi_task_loss
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights
 
 N, CLASSES = 9, (5, 12)
@@ -168,6 +169,13 @@ def test_labels_out_of_range_are_named(value: float, shown: str) -> None:
     )
     with pytest.raises(InputError, match="or the ignore_label 7"):
         as_labels(labels, (3, 5), 7, "x")
+
+
+def test_labels_to_ignore_that_no_blob_can_hold() -> None:
+    assert parse_multi_task_loss('{"ignore_label": -1}').ignore_label == -1
+    for label in (2**24 + 1, -(10**400)):
+        with pytest.raises(InputError, match="'ignore_label' must be an integer from -16777216 to"):
+            parse_multi_task_loss(f'{{"ignore_label": {label}}}')
 
 
 def test_shapes_and_weights_that_do_not_fit() -> None:

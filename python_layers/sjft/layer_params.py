@@ -36,6 +36,8 @@ MAX_PREFETCH = 128
 #: What `on_bad_image` may say: stop training, or let another image stand in.
 ERROR, REPLACE = "error", "replace"
 
+_MOST_LABEL = 1 << 24  # beyond it a blob's float32 does not tell one integer from the next
+
 _side = integer(1, 1 << 14)  # larger images than any net takes would only exhaust the memory
 
 _DATA_SPEC = {
@@ -78,7 +80,7 @@ TARGET_DATA_SPEC = {
 
 MULTI_TASK_LOSS_SPEC = {
     "weights": Param(either(list_of(number(0)), nothing()), None),
-    "ignore_label": Param(either(integer(), nothing()), None),
+    "ignore_label": Param(either(integer(-_MOST_LABEL, _MOST_LABEL), nothing()), None),
 }
 
 
