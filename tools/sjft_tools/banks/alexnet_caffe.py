@@ -41,7 +41,7 @@ layer {{ name: "conv2" type: "Convolution" bottom: "pool1" top: "conv2"
 """
 
 # Caffe built without CUDA ends its process when it is asked for a GPU.
-_PROBE = "import caffe; caffe.set_mode_gpu(); caffe.set_device(0)"
+_PROBE = "import caffe; caffe.set_device(0); caffe.set_mode_gpu()"
 
 
 class CaffeAlexNetBank(AlexNetBank):

@@ -65,11 +65,11 @@ def values(net: Any, weights: dict[str, list[np.ndarray]]) -> dict[str, np.ndarr
 
 def main() -> None:
     """Compare the CPU with the GPU, once without and once with cuDNN."""
+    caffe.set_device(int(sys.argv[1]))
     caffe.set_mode_cpu()
     net = build("CAFFE")
     weights = {name: [blob.data.copy() for blob in blobs] for name, blobs in net.params.items()}
     expected = values(net, weights)
-    caffe.set_device(int(sys.argv[1]))
     caffe.set_mode_gpu()
     errors = {}
     for engine in ("CAFFE", "CUDNN"):

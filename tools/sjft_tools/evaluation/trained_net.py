@@ -26,8 +26,8 @@ _TRIAL = """
 import sys, caffe
 deploy, gpu, *sides = sys.argv[1:]
 if gpu:
-    caffe.set_mode_gpu()
     caffe.set_device(int(gpu))
+    caffe.set_mode_gpu()
 net = caffe.Net(deploy, caffe.TEST)
 for name in net.inputs:
     blob = net.blobs[name]
@@ -71,8 +71,8 @@ class TrainedNet:
         if gpu is None:
             caffe.set_mode_cpu()
         else:
+            caffe.set_device(gpu)  # first: whatever else Caffe did would take memory on GPU 0
             caffe.set_mode_gpu()
-            caffe.set_device(gpu)
         self._net = caffe.Net(deploy, caffe.TEST)
         self._input, self.crop = _input(self._net, deploy)
         self.output = _output_name(self._net, deploy, output)

@@ -30,7 +30,7 @@ from sjft_tools.solver_files import read_text
 from sjft_tools.training.plan import check_gpus
 
 FILE = os.path.join(FOLDER, "nets.json")
-_ON_GPU = "import caffe, sys; caffe.set_mode_gpu(); caffe.set_device(int(sys.argv[1]))"
+_ON_GPU = "import caffe, sys; caffe.set_device(int(sys.argv[1])); caffe.set_mode_gpu()"
 
 
 class NetFacts(NamedTuple):
