@@ -88,7 +88,7 @@ class Team:
         running: dict[distributed.Future, int] = {}
         try:
             while True:
-                room = _AHEAD * max(1, len(self._client.nthreads())) - len(running)
+                room = _AHEAD * max(1, self._workers()) - len(running)
                 for shard in itertools.islice(waiting, max(0, room)):
                     future = self._client.submit(
                         worker.do_shard, self._order, targets, of, shard, pure=False
@@ -109,13 +109,20 @@ class Team:
             with contextlib.suppress(Exception):
                 self._client.cancel(list(running))
 
+    def _workers(self) -> int:
+        """Return how many there are now; raise InputError if the scheduler is gone."""
+        try:
+            return len(self._client.nthreads())
+        except OSError as error:  # the connection to it ended, or none could be made
+            raise distributed.comm.CommClosedError from error
+
     def _next(self, running: dict[distributed.Future, int]) -> set[distributed.Future]:
         """Wait for shards to be done; raise InputError once there has been no worker for long."""
         alone_since = None
         while True:
             with contextlib.suppress(TimeoutError, distributed.TimeoutError):
                 return distributed.wait(list(running), 2, "FIRST_COMPLETED").done
-            if self._client.nthreads():
+            if self._workers():
                 alone_since = None
                 continue
             alone_since = alone_since or time.monotonic()
