@@ -98,7 +98,7 @@ def write_image_lmdb(
 
 def run_sjft(*arguments: object, status: int = 0, cwd: Path | None = None) -> str:
     """Run ``sjft`` in a process of its own, check its exit status, return both its outputs."""
-    return run(*SJFT, *arguments, status=status, cwd=cwd, timeout_s=600)
+    return run(*SJFT, *arguments, status=status, cwd=cwd, timeout_s=1800)
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from conftest import draw_image, write_image_lmdb
+from processes import killed_at_last, start, stopping, wait_until_stopped
 
 # Reads {"argv": [...], "cwd": ..., "log": ..., "kill_at": n} a line; forks, prints the child's pid,
 # then its exit status. With kill_at the child ends itself by SIGKILL before its n-th file operation
@@ -31,7 +31,7 @@ def run(job):
         if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir"):
             if os.fspath(arguments[0]).startswith(job["cwd"]) or event == "os.rmdir":
                 seen += 1
-                if seen == job["kill_at"]:
+                if seen >= job["kill_at"]:  # another thread may have counted meanwhile
                     os.kill(os.getpid(), signal.SIGKILL)
 
     if job["kill_at"]:
@@ -154,9 +154,10 @@ class World(NamedTuple):
         """Return the bytes of a neighbour LMDB's files."""
         return {path.name: path.read_bytes() for path in (self.folder / output).iterdir()}
 
-    def debris(self) -> list[str]:
-        """Return the hidden files and folders."""
-        return sorted(name for name in os.listdir(self.folder) if name.startswith("."))
+    def debris(self, output: str = "") -> list[str]:
+        """Return the hidden files and folders, or only those of `output`."""
+        hidden = f".{output}." if output else "."
+        return sorted(name for name in os.listdir(self.folder) if name.startswith(hidden))
 
 
 def make_world(folder: Path, sources: int, runs: Forker) -> World:
@@ -170,16 +171,27 @@ def make_world(folder: Path, sources: int, runs: Forker) -> World:
     return world
 
 
-def wait_for_shards(world: World, output: str, number: int, run: subprocess.Popen) -> None:
-    """Wait until `run` has done `number` shards of `output`; fail if it ends before."""
-    while len(list(world.folder.glob(f".{output}.work/shard-*.json"))) < number:
-        assert run.poll() is None, run.communicate()[0]
-        time.sleep(0.01)
+#: The name by which a shard is done.
+SHARD = r"/shard-[0-9]+[.]json$"
+
+
+@contextmanager
+def stopped_in_mid_run(
+    world: World, shards: int, *arguments: object, prelude: str = "", **variables: str
+) -> Iterator[subprocess.Popen]:
+    """Start ``sjft``; the block begins when it has done `shards` shards, and has stopped.
+
+    SIGCONT lets it go on; at the end of the block it is killed. `prelude`: see stopping().
+    """
+    command = stopping(SHARD, shards, prelude)
+    with killed_at_last(start(*command, *arguments, cwd=world.folder, **variables)) as run:
+        wait_until_stopped(run)
+        yield run
 
 
 def kill(pid: int) -> None:
     """Kill a run and what it started; a run that has just ended is as good as killed."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    for send in (os.killpg, os.kill):  # until it has a group of its own, it has started nothing
+        with suppress(ProcessLookupError):
+            send(pid, signal.SIGKILL)
+            return

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import processes
-from retrieval_runs import World, forker, make_world, wait_for_shards
+from retrieval_runs import SHARD, World, forker, make_world, stopped_in_mid_run
 
 pytest.importorskip("distributed")
 
@@ -49,7 +49,7 @@ class Process:
 
     def wait_for(self, pattern: str) -> str:
         """Return what the group of `pattern` matches in the log, once it does."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + processes.PATIENCE_S
         while time.monotonic() < deadline and self.popen.poll() is None:
             match = re.search(pattern, self._log.read_text())
             if match:
@@ -60,7 +60,7 @@ class Process:
     def kill(self) -> None:
         if self.popen.poll() is None:
             os.killpg(self.popen.pid, signal.SIGKILL)
-        self.popen.wait(30)
+        self.popen.wait()
 
 
 class Cluster:
@@ -97,50 +97,53 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 # Does not wait for new workers for as long as ``sjft`` does.
 HASTY = """
-from sjft_tools import cli
 from sjft_tools.retrieval import team
-team._PATIENCE_S = 3.0
-cli.main()
+team._PATIENCE_S = 6.0
 """
 
 
-def start(world: World, *arguments: object, **variables: str) -> subprocess.Popen:
-    command = (sys.executable, "-c", HASTY, *arguments)
-    return processes.start(*command, cwd=world.folder, **variables)
+def hasty(world: World, *arguments: object) -> str:
+    """Run ``sjft`` that waits less and fails; return what it says last."""
+    program = f"{HASTY}from sjft_tools import cli; cli.main()"
+    command = (sys.executable, "-c", program, *arguments)
+    return processes.run(*command, cwd=world.folder, status=2).splitlines()[-1]
+
+
+def go_on(run: subprocess.Popen) -> str:
+    """Let a stopped run go on to its end; return what it has printed."""
+    run.send_signal(signal.SIGCONT)
+    printed: str = run.communicate(timeout=600)[0]
+    return printed
 
 
 def test_local_workers(world: World) -> None:
     output = world.sjft(*world.command("local", "--workers", 2, "--shard-size", 100))
     assert f"{100 * SHARDS}/{100 * SHARDS}" in output
     assert world.content("local") == world.content("expected")
-    assert world.debris() == []
+    assert world.debris("local") == []
 
 
-def test_local_workers_killed_with_their_run(world: World) -> None:
+def test_local_workers_killed_with_their_run(world: World, tmp_path: Path) -> None:
     command = world.command("killed", "--workers", 2, "--shard-size", 100)
-    temporary = world.folder.parent / "temporary"
-    temporary.mkdir()
-    with start(world, *command, TMPDIR=str(temporary)) as run:
-        wait_for_shards(world, "killed", 2, run)
-        run.kill()
+    with stopped_in_mid_run(world, 2, *command, TMPDIR=str(tmp_path)) as run:
+        family = processes.descendants(run.pid)
+    assert len(family) >= 2 and not processes.survivors(family)
     # Its folder for Dask's files is still there, and so is that of a run that is under way.
-    assert len(list(temporary.glob("sjft_dask_*"))) == 1
-    (temporary / "sjft_dask_other").mkdir()
-    other = os.open(temporary / "sjft_dask_other" / "lock", os.O_CREAT | os.O_RDWR)
+    assert len(list(tmp_path.glob("sjft_dask_*"))) == 1
+    (tmp_path / "sjft_dask_other").mkdir()
+    other = os.open(tmp_path / "sjft_dask_other" / "lock", os.O_CREAT | os.O_RDWR)
     fcntl.flock(other, fcntl.LOCK_EX)
-    with start(world, *command, TMPDIR=str(temporary)) as run:
-        printed = run.communicate(timeout=600)[0]
+    processes.run(*processes.SJFT, *command, cwd=world.folder, TMPDIR=tmp_path)
     os.close(other)
-    assert run.returncode == 0, printed
-    assert [path.name for path in temporary.glob("sjft_dask_*")] == ["sjft_dask_other"]
+    assert [path.name for path in tmp_path.glob("sjft_dask_*")] == ["sjft_dask_other"]
     assert world.content("killed") == world.content("expected")
-    assert world.debris() == []
+    assert world.debris("killed") == []
 
 
 def test_interrupted_while_local_workers_start(world: World, tmp_path: Path) -> None:
     command = world.command("early", "--workers", 2, "--shard-size", 100)
     run = subprocess.Popen(
-        [sys.executable, "-c", HASTY, *map(str, command)],
+        [*processes.stopping(SHARD), *map(str, command)],
         cwd=world.folder,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
@@ -148,52 +151,48 @@ def test_interrupted_while_local_workers_start(world: World, tmp_path: Path) -> 
         text=True,
         start_new_session=True,
     )
-    with run:
+    with processes.killed_at_last(run):
         # the tracker of multiprocessing's resources, and a worker that imports
         while len(processes.descendants(run.pid)) < 2:
             assert run.poll() is None, run.communicate()[0]
             time.sleep(0.01)
         os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C in a terminal
-        printed = run.communicate(timeout=600)[0]
+        printed = go_on(run)  # had it come to its first shard, it would be stopped
     assert run.returncode == 130, printed
     assert "Traceback" not in printed and "interrupted" in printed.splitlines()[-1]
-    assert not list(tmp_path.glob("sjft_dask_*")) and world.debris() == []
+    assert not list(tmp_path.glob("sjft_dask_*")) and world.debris("early") == []
 
 
 def test_a_worker_killed_in_mid_run_loses_nothing(world: World, tmp_path: Path) -> None:
     with cluster(tmp_path) as dask:
         first, second = dask.worker("one"), dask.worker("two")
         command = world.command("out", "--scheduler", dask.address, "--shard-size", 100)
-        with start(world, *command) as run:
-            wait_for_shards(world, "out", 3, run)
+        with stopped_in_mid_run(world, 3, *command) as run:
             os.killpg(second.popen.pid, signal.SIGKILL)
-            done = len(list(world.folder.glob(".out.work/shard-*.json")))
-            printed = run.communicate(timeout=600)[0]
+            assert len(list(world.folder.glob(".out.work/shard-*.json"))) == 3
+            printed = go_on(run)
         assert run.returncode == 0, printed
-        assert done < SHARDS and second.popen.wait(30) == -9 and first.popen.poll() is None
+        assert second.popen.wait() == -9 and first.popen.poll() is None
     assert world.content("out") == world.content("expected")
-    assert world.debris() == []
+    assert world.debris("out") == []
 
 
 def test_without_workers_it_waits_in_vain_and_goes_on_later(world: World, tmp_path: Path) -> None:
     with cluster(tmp_path) as dask:
-        with start(world, *world.command("later", "--scheduler", dask.address)) as run:
-            printed = run.communicate(timeout=600)[0]
-        assert f"the Dask scheduler at {dask.address} has no workers: start some" in printed
+        line = hasty(world, *world.command("later", "--scheduler", dask.address))
+        assert f"the Dask scheduler at {dask.address} has no workers: start some" in line
         only = dask.worker("only")
         command = world.command("later", "--scheduler", dask.address, "--shard-size", 100)
-        with start(world, *command) as run:
-            wait_for_shards(world, "later", 2, run)
+        with stopped_in_mid_run(world, 2, *command, prelude=HASTY) as run:
             only.kill()
-            printed = run.communicate(timeout=600)[0]
+            printed = go_on(run)
         assert run.returncode == 2
         assert "has no worker left: start some, then run the same command" in printed
         dask.worker("another")
         assert "| 0/2400" not in world.sjft(*command)
     assert world.content("later") == world.content("expected")
-    with start(world, *world.command("late", "--scheduler", dask.address)) as run:
-        printed = run.communicate(timeout=600)[0]
-    assert f"no Dask scheduler answers at {dask.address}" in printed.splitlines()[-1]
+    line = hasty(world, *world.command("late", "--scheduler", dask.address))
+    assert f"no Dask scheduler answers at {dask.address}" in line
 
 
 @pytest.mark.parametrize("lacking", ["lmdb", "sjft_tools"])
@@ -208,7 +207,7 @@ def test_a_worker_that_lacks_a_package_is_named(lacking: str, world: World, tmp_
         command = world.command("poor", "--scheduler", dask.address)
         line = world.sjft(*command, status=2).splitlines()[-1]
     assert re.search(rf"the Dask worker tcp://\S+ \(poor\) cannot import {lacking}", line), line
-    assert world.debris() == []
+    assert world.debris("poor") == []
 
 
 def test_a_worker_that_sees_other_files_is_named(world: World, tmp_path: Path) -> None:
@@ -225,17 +224,16 @@ def test_a_worker_that_sees_other_files_is_named(world: World, tmp_path: Path) -
         (tmp_path / "blind" / "source").symlink_to(world.folder / "target")
         line = world.sjft(*command, "--scheduler", dask.address, status=2).splitlines()[-1]
         assert "(blind) sees another source LMDB than" in line
-    assert world.debris() == []
+    assert world.debris("blind") == []
 
 
 def test_a_scheduler_that_ends_is_said_to_be_lost(world: World, tmp_path: Path) -> None:
     with cluster(tmp_path) as dask:
         dask.worker("one")
         command = world.command("lost", "--scheduler", dask.address, "--shard-size", 100)
-        with start(world, *command) as run:
-            wait_for_shards(world, "lost", 2, run)
+        with stopped_in_mid_run(world, 2, *command, prelude=HASTY) as run:
             dask.kill_scheduler()
-            printed = run.communicate(timeout=600)[0]
+            printed = go_on(run)
         assert run.returncode == 2, printed
         assert "the connection to the Dask scheduler is lost" in printed.splitlines()[-1]
     world.sjft(*world.command("lost", "--shard-size", 100))

@@ -17,7 +17,7 @@ import pytest
 import processes
 from conftest import draw_image, write_image_lmdb
 from formats_page import keys_in_tables
-from retrieval_runs import World, forker, make_world, wait_for_shards
+from retrieval_runs import World, forker, make_world, stopped_in_mid_run
 from sjft_tools.work_folder import array_checksum
 
 
@@ -150,22 +150,18 @@ def test_force_goes_on_with_a_run_that_is_to_replace_an_output(clean: World) -> 
     world.sjft(*world.command("out", k=6))
     line = world.sjft(*world.command("out"), status=2).splitlines()[-1]
     assert "the output out exists: give --force to replace it" in line
-    with start(world, *world.command("out", "--force", "--shard-size", 20)) as run:
-        wait_for_shards(world, "out", 3, run)
-        run.kill()
-    done = 20 * len(list(world.folder.glob(".out.work/shard-*.json")))
+    with stopped_in_mid_run(world, 3, *world.command("out", "--force", "--shard-size", 20)):
+        pass  # and it is killed
     assert json.loads(world.content("out")["sjft.json"])["k"] == 6
     assert "exists: give --force" in world.sjft(*world.command("out"), status=2)
     output = world.sjft(*world.command("out", "--force", "--shard-size", 20))
-    assert f"{done}/2500" in output
+    assert f"{3 * 20}/2500" in output
     assert world.content("out") == world.content("expected")
 
 
 def test_two_runs_at_once_are_kept_apart(clean: World) -> None:
     world = clean
-    with start(world, *world.command("out", "--shard-size", 20)) as run:
-        wait_for_shards(world, "out", 1, run)
-        run.send_signal(signal.SIGSTOP)
+    with stopped_in_mid_run(world, 1, *world.command("out", "--shard-size", 20)) as run:
         for command in (
             world.command("out"),
             world.command("out", "--shard", "1/2"),
@@ -174,20 +170,16 @@ def test_two_runs_at_once_are_kept_apart(clean: World) -> None:
             line = world.sjft(*command, status=2).splitlines()[-1]
             assert "another run is working on out in" in line and "wait for it to end" in line
         run.send_signal(signal.SIGCONT)
-        assert run.stdout is not None
-        run.stdout.read()
-    assert run.returncode == 0
+        printed = run.communicate(timeout=600)[0]
+    assert run.returncode == 0, printed
     part = world.command("part", "--shard-size", 20, "--shard", "1/2")
-    with start(world, *part) as run:
-        wait_for_shards(world, "part", 1, run)
-        run.send_signal(signal.SIGSTOP)
+    with stopped_in_mid_run(world, 1, *part) as run:
         assert "another run is doing part-1-of-2" in world.sjft(*part, status=2)
         world.sjft(*part[:-1], "2/2")
         assert "another run is working on part" in world.sjft("merge", "part", status=2)
         run.send_signal(signal.SIGCONT)
-        assert run.stdout is not None
-        run.stdout.read()
-    assert run.returncode == 0
+        printed = run.communicate(timeout=600)[0]
+    assert run.returncode == 0, printed
     world.sjft("merge", "part")
     assert world.content("part") == world.content("out") == world.content("expected")
 
@@ -238,7 +230,7 @@ def test_a_part_says_for_what_it_waits(clean: World) -> None:
     work.mkdir()
     with open(work / "plan.lock", "w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        with start(world, *world.command("out", "--shard", "1/1")) as run:
+        with processes.killed_at_last(start(world, *world.command("out", "--shard", "1/1"))) as run:
             assert run.stdout is not None
             wanted = f"waits for another run that does the plan of {work}"
             assert any(wanted in line for line in run.stdout)
