@@ -21,6 +21,7 @@ from train_job import (
     assert_same_values,
     debris,
     has_trained,
+    held_after,
     said,
     snapshots,
     start,
@@ -82,8 +83,10 @@ def test_the_source_goes_away_with_the_workers(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     straight, ours = tmp_path / "straight", tmp_path / "ours"
     for folder in (straight, ours):
-        write_job(folder, world, **{**LONG, "snapshot": 0})
+        write_job(folder, world, held_after(45), **{**LONG, "snapshot": 0})
     train(straight)
+    hold = ours / "hold"
+    hold.touch()
     process = start(ours)
     wait_until(has_trained(ours, 30), process, ours)
     solver = descendants(process.pid)[0]
@@ -92,6 +95,7 @@ def test_the_source_goes_away_with_the_workers(tmp_path: Path) -> None:
         for pid in descendants(solver):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        hold.unlink(missing_ok=True)
         time.sleep(0.02)
     assert process.returncode in (1, 2)
     newest = newest_snapshot(said(ours).splitlines()[-1])

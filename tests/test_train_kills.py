@@ -15,6 +15,7 @@ import pytest
 from joint_world import World, make_world
 from processes import caffe_train, descendants, survivors
 from train_job import (
+    ENDLESS,
     LONG,
     assert_same_values,
     debris,
@@ -53,8 +54,9 @@ def test_killed_at_random_moments_and_started_by_the_same_command(
     killed, longest_s = 0, 2.5
     while killed < KILLS:
         process = start(ours, "--resume")
-        training = ours / ".x.partial" / "solver.prototxt"
-        wait_until(training.exists, process, ours)
+        begun = ours / ".x.partial" / "solver.prototxt"
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.01)
         family = []
         deadline = time.monotonic() + generator.uniform(0, longest_s)
         while process.poll() is None and time.monotonic() < deadline:
@@ -95,11 +97,11 @@ def test_no_snapshot_is_ahead_of_the_values(
 
 
 def test_the_process_that_trains_is_killed(world: World, tmp_path: Path) -> None:
-    write_job(tmp_path, world, **LONG)
+    write_job(tmp_path, world, **{**ENDLESS, "snapshot": 20})
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 30), process, tmp_path)
     os.kill(descendants(process.pid)[0], signal.SIGKILL)
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=600) == 1
     assert re.search(
         r"error: the process that trains ended after iteration \d+: it ended by SIGKILL, by hand "
         r"or because memory ran out; its log is x_train.log; the newest snapshot is (x_iter_\d+)"

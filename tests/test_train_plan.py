@@ -215,5 +215,5 @@ def test_training_outlives_its_terminal(here: Path) -> None:
     os.close(writing)
     with open(reading, "rb") as terminal:
         read_until(terminal, b"training")
-    assert process.wait(timeout=120) == 0
+    assert process.wait(timeout=600) == 0
     assert Path("x_iter_4.caffemodel").exists()

@@ -136,7 +136,7 @@ def test_no_room_for_a_snapshot(world: World, tmp_path: Path, size: str, is_fore
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=120,
+            timeout=600,
         )
     except FileNotFoundError:
         pytest.skip("needs the command unshare")

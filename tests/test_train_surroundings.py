@@ -18,8 +18,11 @@ from caffe_nets import BODY, python_layer
 from joint_world import World, make_world
 from processes import SJFT, descendants
 from train_job import (
+    ENDLESS,
     debris,
     has_trained,
+    held_after,
+    python_path,
     said,
     snapshots,
     start,
@@ -28,8 +31,6 @@ from train_job import (
     write_job,
     write_solver,
 )
-
-ENDLESS = {"max_iter": 10**6, "display": 10, "test_iter": None, "test_interval": None}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,11 @@ def test_a_batch_system_signals_all_processes_of_a_job(
     wait_until(has_trained(tmp_path, 10), process, tmp_path)
     below = descendants(process.pid)
     assert len(below) >= 3  # the process that trains, the nursery, a worker
-    for pid in [process.pid, *below]:
-        os.kill(pid, number)
-    assert process.wait(timeout=60) == 128 + number
+    job = [process.pid, *below]
+    for send in (signal.SIGSTOP, number, signal.SIGCONT):  # all are there when it comes
+        for pid in reversed(job):
+            os.kill(pid, send)
+    assert process.wait(timeout=600) == 128 + number
     found = re.search(
         rf"stopped by {number.name} after iteration (\d+): .* goes on from x_iter_\1.solverstate",
         said(tmp_path),
@@ -74,7 +77,7 @@ def test_the_process_that_trains_has_used_up_its_time(world: World, tmp_path: Pa
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 10), process, tmp_path)
     os.kill(descendants(process.pid)[0], signal.SIGXCPU)  # as the kernel does
-    assert process.wait(timeout=60) == 128 + signal.SIGXCPU
+    assert process.wait(timeout=600) == 128 + signal.SIGXCPU
     assert "stopped by SIGXCPU after iteration" in said(tmp_path)
     assert len(snapshots(tmp_path)) == 2
 
@@ -88,21 +91,23 @@ def test_standard_streams_that_are_closed(
 ) -> None:
     write_job(tmp_path, world)
     command = f"exec {' '.join(SJFT)} train solver.prototxt {closed}"
-    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=120)
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, timeout=600)
     assert snapshots(tmp_path) == snapshots(finished)
     assert (tmp_path / "x_train.csv").read_text().startswith("iteration,seconds,")
 
 
 def test_a_terminal_that_takes_nothing_more(world: World, tmp_path: Path) -> None:
     """As after Ctrl-S, or behind a connection that hangs."""
-    write_job(tmp_path, world, **{**ENDLESS, "max_iter": 500, "snapshot": 0})
+    write_job(tmp_path, world, held_after(20), **{**ENDLESS, "max_iter": 500, "snapshot": 0})
+    (tmp_path / "hold").touch()
     try:
         reading, terminal = os.openpty()
     except OSError:  # a root without them
         reading, terminal = os.pipe()
     with open(terminal, "w") as output:
         command = [*SJFT, "train", "solver.prototxt"]
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=output)
+        environment = {**os.environ, "PYTHONPATH": python_path()}
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=output, env=environment)
         while not (tmp_path / "x_train.csv").exists():
             assert process.poll() is None
             time.sleep(0.01)
@@ -110,8 +115,9 @@ def test_a_terminal_that_takes_nothing_more(world: World, tmp_path: Path) -> Non
         with pytest.raises(BlockingIOError):
             while True:
                 os.write(other, b"." * 100)
+    (tmp_path / "hold").unlink()
     try:
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=600) == 0
     finally:
         process.kill()
         os.close(other)
@@ -146,22 +152,27 @@ def test_a_folder_where_a_file_is_to_be(world: World, tmp_path: Path, name: str)
 
 
 def test_the_hidden_folder_is_cleared_away(world: World, tmp_path: Path) -> None:
-    write_job(tmp_path, world, max_iter=600, snapshot=100)
+    write_job(tmp_path, world, held_after(20), max_iter=600, snapshot=100)
+    (tmp_path / "hold").touch()
     process = start(tmp_path)
     wait_until(has_trained(tmp_path, 10), process, tmp_path)
     shutil.rmtree(tmp_path / ".x.partial")
-    assert process.wait(timeout=120) == 0, said(tmp_path)
+    (tmp_path / "hold").unlink()
+    assert process.wait(timeout=600) == 0, said(tmp_path)
     assert len(snapshots(tmp_path)) == 12 and not debris(tmp_path)
 
 
 def test_the_folder_of_the_snapshots_goes_away(world: World, tmp_path: Path) -> None:
-    write_job(tmp_path, world, snapshot_prefix='"kept/x"', **{**ENDLESS, "snapshot": 200})
+    changes = {**ENDLESS, "snapshot": 200, "snapshot_prefix": '"kept/x"'}
+    write_job(tmp_path, world, held_after(20), **changes)
     (tmp_path / "kept").mkdir()
+    (tmp_path / "hold").touch()
     process = start(tmp_path)
     log = tmp_path / "kept" / "x_train.log"
     wait_until(lambda: log.exists() and "Iteration 10," in log.read_text(), process, tmp_path)
     (tmp_path / "kept").rename(tmp_path / "away")
-    assert process.wait(timeout=120) == 1
+    (tmp_path / "hold").unlink()
+    assert process.wait(timeout=600) == 1
     words = said(tmp_path).splitlines()[-1]
     assert "error: the snapshot of iteration 200 could not be written to kept/x_iter_200" in words
     assert "expected the folder kept, which is out of reach (No such file or directory)" in words
@@ -289,7 +300,7 @@ def test_a_layer_that_never_ends_its_line(
     log = tmp_path / "x_train.log"
     wait_until(lambda: log.exists() and log.stat().st_size > 3 << 20, process, tmp_path)
     process.terminate()
-    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert process.wait(timeout=600) == 128 + signal.SIGTERM
 
 
 def test_hdf5_snapshots_are_not_passed_over(world: World, finished: Path, tmp_path: Path) -> None:
@@ -299,7 +310,7 @@ def test_hdf5_snapshots_are_not_passed_over(world: World, finished: Path, tmp_pa
     write_solver(folder, max_iter=25, snapshot_format="HDF5")
     command = ["caffe", "train", "-solver", "solver.prototxt"]
     command += ["-snapshot", "x_iter_20.solverstate"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     write_solver(folder, max_iter=30)
     before = sorted(os.listdir(folder))
     assert (

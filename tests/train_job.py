@@ -8,12 +8,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from caffe_nets import BODY, JOINT_TOPS, python_layer
 from joint_world import World
-from processes import SJFT
+from processes import PATIENCE_S, SJFT
+from sjft.parent_death import die_with_parent
 
 SOLVER = {
     "net": '"net.prototxt"',
@@ -35,7 +36,24 @@ SOLVER = {
 }
 #: Changes that make it long enough to be killed on its way.
 LONG = {"max_iter": 600, "display": 10, "test_interval": 100, "snapshot": 20, "stepsize": 170}
+#: Changes that make it so long that it must be ended.
+ENDLESS = {"max_iter": 10**9, "display": 10, "test_iter": None, "test_interval": None}
 _TRAIN_ONLY = "include { phase: TRAIN }"
+
+
+def held_after(passes: int) -> str:
+    """Return BODY with a layer that waits behind so many passes while the file "hold" is there.
+
+    -1: even while the net is set up. ``caffe train`` finds the layer in python_path().
+    """
+    layer = python_layer("HoldLayer", str(passes), ("held",), (), _TRAIN_ONLY)
+    silence = f'layer {{ name: "not_held" type: "Silence" bottom: "held" {_TRAIN_ONLY} }}'
+    return BODY + layer.replace("sjft.layers", "hold_layer") + silence
+
+
+def python_path() -> str:
+    """Return the environment's PYTHONPATH with the folder of the tests."""
+    return f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
 
 
 def write_job(folder: Path, world: World, body: str = BODY, **changes: object) -> Path:
@@ -70,17 +88,20 @@ def write_solver(folder: Path, **changes: object) -> None:
     (folder / "solver.prototxt").write_text("".join(lines))
 
 
-def start(folder: Path, *arguments: object) -> subprocess.Popen:
+def start(folder: Path, *arguments: object, sjft: Sequence[str] = SJFT) -> subprocess.Popen:
     """Start ``sjft train solver.prototxt`` with `arguments`; its words go to said.txt."""
+    parent = os.getpid()
 
     def as_from_a_terminal() -> None:
+        die_with_parent(parent)  # what a failed test leaves
         for number in (signal.SIGINT, signal.SIGHUP):  # nohup and & leave them ignored
             signal.signal(number, signal.SIG_DFL)
 
     with (folder / "said.txt").open("w") as said:
         return subprocess.Popen(
-            [*SJFT, "train", "solver.prototxt", *map(str, arguments)],
+            [*sjft, "train", "solver.prototxt", *map(str, arguments)],
             cwd=folder,
+            env={**os.environ, "PYTHONPATH": python_path()},
             stdout=said,
             stderr=subprocess.STDOUT,
             preexec_fn=as_from_a_terminal,
@@ -95,16 +116,19 @@ def said(folder: Path) -> str:
 def train(folder: Path, *arguments: object, status: int = 0) -> str:
     """Run ``sjft train solver.prototxt`` to its end, check its status, return what it said."""
     process = start(folder, *arguments)
-    process.wait(timeout=300)
+    process.wait(timeout=600)
     assert process.returncode == status, said(folder)
     return said(folder)
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen, folder: Path) -> None:
-    """Wait for `condition` while `process` runs."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None and time.monotonic() < deadline, said(folder)
+    """Wait for `condition`; fail if `process` ends and does not meet it."""
+    deadline = time.monotonic() + 2 * PATIENCE_S
+    while True:
+        has_ended = process.poll() is not None
+        if condition():
+            return
+        assert not has_ended and time.monotonic() < deadline, said(folder)
         time.sleep(0.01)
 
 
