@@ -15,7 +15,10 @@ from sjft.nursery import Nursery
 from sjft.worker import JOB, REPLY
 
 _LAST_WORDS_BYTES = 4000
-_TIME_TO_SPEAK_S = 0.2
+_TIME_TO_SPEAK_S = 1.0
+_POLL_S = 0.02
+#: What ends a traceback as far as it is of interest: the worker's own loop, worker.serve.
+_OWN_LOOP = " in serve\n"
 
 
 class WorkerError(RuntimeError):
@@ -129,13 +132,16 @@ class WorkerHandle:
         if self.is_started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGUSR1)
-                time.sleep(_TIME_TO_SPEAK_S)
-        self._words.seek(0)
-        text = self._words.read(_LAST_WORDS_BYTES).decode(errors="replace")
-        # innermost call first; from the worker's own loop on it is of no interest to anyone
-        before, found, _ = text.partition(" in _serve\n")
-        text = before.rpartition("\n")[0] if found else text.strip()
+                deadline = time.monotonic() + _TIME_TO_SPEAK_S
+                while _OWN_LOOP not in self._said() and time.monotonic() < deadline:
+                    time.sleep(_POLL_S)
+        before, found, _ = self._said().partition(_OWN_LOOP)  # innermost call first
+        text = before.rpartition("\n")[0] if found else before.strip()
         return f"; its last words:\n{text}" if text else ""
+
+    def _said(self) -> str:
+        # read without moving the place at which the worker writes
+        return os.pread(self._words.fileno(), _LAST_WORDS_BYTES, 0).decode(errors="replace")
 
     def close(self) -> None:
         """End the process for good."""
