@@ -12,6 +12,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.experiment.settings import option_values
 from sjft_tools.experiment.step import Step
 from sjft_tools.training.histories import histories, solver_class
 from sjft_tools.training.snapshots import snapshot_files
@@ -63,7 +64,7 @@ def size_words(count: float) -> str:
 
 
 def converted(words: Sequence[str]) -> int:
-    """Return the bytes that 'sjft convert' writes, `words` being what one types after it.
+    """Return the bytes that 'sjft convert' writes, `words` being an Experiment's.
 
     Known of folders, as they are or scaled down, and of joined LMDBs; 0 for other sets, of whose
     downloads a part may be taken.
@@ -83,12 +84,8 @@ def converted(words: Sequence[str]) -> int:
 
 def _option(words: Sequence[str], *names: str) -> int:
     """Return the number that follows an option, 0 if it is not given."""
-    for word, following in zip(words, [*words[1:], ""]):
-        name, equals, value = word.partition("=")
-        number = value if equals else following
-        if name in names and number.isdecimal():
-            return int(number)
-    return 0
+    numbers = (int(value) for value in option_values(words, names) if value.isdecimal())
+    return next(numbers, 0)
 
 
 def _file_sizes(places: Sequence[str]) -> Iterator[int]:

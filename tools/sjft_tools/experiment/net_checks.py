@@ -18,6 +18,7 @@ from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
 from sjft_tools.checks.data_layers import check_data_layers, sjft_layer
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.experiment.plan import Plan
+from sjft_tools.experiment.settings import option_values
 from sjft_tools.image_sets.class_folders import folder_names
 from sjft_tools.models.loading import borrowers
 from sjft_tools.net_files import caffe_messages, layers_of, read_net
@@ -119,11 +120,7 @@ def check_nets(plan: Plan, labels: Mapping[str, Labels]) -> None:
 
 
 def _check_crops(plan: Plan) -> None:
-    words = plan.experiment.evaluate
-    is_dense = any(
-        (word, following) == ("--crops", _DENSE) or word == f"--crops={_DENSE}"
-        for word, following in zip(words, [*words[1:], ""])
-    )
+    is_dense = _DENSE in option_values(plan.experiment.evaluate, ("--crops",))
     if is_dense and not plan.experiment.net["deploy_dense"]:
         raise InputError(
             "'evaluate' has '--crops dense', but section 'net' no 'deploy_dense': expected a fully "

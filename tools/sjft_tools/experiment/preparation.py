@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from sjft_tools.experiment.run_files import RunFiles
+from sjft_tools.experiment.settings import option_values
 from sjft_tools.experiment.step import Step, command_step
 
 #: Converts an image set of what role, in this order.
@@ -56,7 +57,7 @@ class Preparation(RunFiles):
                 *(["--exclude", *exclusions] if exclusions else []),
                 *wanted["options"],
             ],
-            [target, source, bins, *weights, *exclusions, *_values(wanted["options"], _READ)],
+            [target, source, bins, *weights, *exclusions, *option_values(wanted["options"], _READ)],
             [neighbours],
             [self.file(".neighbors_lmdb.work")],
         )
@@ -88,15 +89,10 @@ class Preparation(RunFiles):
         words = self.experiment.images[role]
         options = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
         places = words[1:options]  # one, but several LMDBs to be joined
-        inputs = [*places, *_values(words[options:], _READ_BY_CONVERT)]
+        inputs = [*places, *option_values(words[options:], _READ_BY_CONVERT)]
         return command_step(
             f"convert_{role}",
             ["sjft", "convert", words[0], *places, self.lmdb(role), *words[options:]],
             inputs,
             [self.lmdb(role)],
         )
-
-
-def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the words that follow one of `names`."""
-    return [value for name, value in zip(options, options[1:]) if name in names]

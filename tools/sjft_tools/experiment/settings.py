@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError, did_you_mean
@@ -163,6 +163,11 @@ def read_experiment(path: str) -> Experiment:
         paper=top["paper"],
         seed=top["seed"],
     )
+
+
+def option_values(words: Sequence[str], names: Collection[str]) -> list[str]:
+    """Return the words that follow one of the options `names`; `words`: of an Experiment."""
+    return [value for name, value in zip(words, words[1:]) if name in names]
 
 
 def _words(options: str, where: str) -> list[str]:
