@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -13,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from conftest import run_sjft
-from processes import read_until
+from processes import killed_at_last, read_until
 from sjft import __version__
 from sjft_tools.cli import COMMANDS
+
+F_SETPIPE_SZ = 1031  # Linux's; in fcntl since Python 3.10
 
 
 def test_without_a_command_it_lists_them() -> None:
@@ -49,7 +52,9 @@ def test_interrupted_while_a_command_is_being_imported(
 ) -> None:
     target, out = make_lmdb("target", 200), str(tmp_path / "out.npz")
     arguments = ("fit-bins", target, out, "--bank", "gabor")
-    with start(*arguments, options=("-X", "importtime")) as process:
+    with killed_at_last(start(*arguments, options=("-X", "importtime"))) as process:
+        # however late the signal comes: a pipe so small keeps the command from getting far
+        fcntl.fcntl(process.stderr, F_SETPIPE_SZ, 4096)
         read_until(process.stderr, imported)
         process.send_signal(sent)
         printed = process.stderr.read()
@@ -66,7 +71,7 @@ def test_nobody_reads_what_it_prints(arguments: tuple[str, ...]) -> None:
     os.close(reader)
     with open(writer, "wb") as closed:
         process = start(*arguments, stdout=closed)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=600)[1]
     assert b"Traceback" not in printed and b"Exception" not in printed
     assert process.returncode == (141 if len(arguments) == 1 else 2)
 
@@ -78,7 +83,7 @@ def test_too_little_memory(make_lmdb: Callable[..., str], tmp_path: Path) -> Non
     target, out = make_lmdb("target", 3), str(tmp_path / "out.npz")
     arguments = ("fit-bins", target, out, "--bank", "gabor", "--resize", "100000")
     process = start(*arguments, preexec_fn=limit)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=600)[1]
     assert process.returncode == 1
     assert b"sjft fit-bins: error: there is not enough memory: Unable to allocate" in printed
     assert b"Traceback" not in printed

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 
 from conftest import run_sjft
 from converting import debris, encode, side_file, write_files
-from processes import SJFT, descendants
+from processes import PATIENCE_S, SJFT, descendants
 from sjft.image_lmdb import ImageLmdb
 
 
@@ -27,20 +29,41 @@ def many(tmp_path: Path) -> Path:
     noise = rng.integers(0, 256, (300, 300, 3), np.uint8)
     write_files(tmp_path, {"noise.png": encode(noise, ".png"), "a.png": encode(noise[:9], ".png")})
     path = tmp_path / "list.txt"
-    path.write_text("noise.png 0\n" * 3000)
+    path.write_text("noise.png 0\n" * 30_000)
     return path
+
+
+_started: list[subprocess.Popen] = []
 
 
 def start(*arguments: object, **keywords: object) -> subprocess.Popen:
     command = [*SJFT, *map(str, arguments)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **keywords)
+    _started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **keywords))
+    return _started[-1]
 
 
-def wait_for(path: Path) -> None:
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """Kill what a test that failed has left, lest it fill the disk."""
+    yield
+    while _started:
+        _started.pop().kill()
+
+
+def wait_for(path: Path, process: subprocess.Popen, size: int = 0) -> None:
+    """Wait until the file that `process` writes has so many bytes."""
     end = time.monotonic() + 300
-    while not path.exists():
-        assert time.monotonic() < end
+    while size_of(path) < size:
+        assert process.poll() is None and time.monotonic() < end
         time.sleep(0.01)
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size; -1 if it is not there, or not any more."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
 
 
 @pytest.mark.parametrize("whom", ["process", "group"])
@@ -48,12 +71,13 @@ def wait_for(path: Path) -> None:
 def test_interrupted_in_the_middle(tmp_path, many, number, whom):
     out = tmp_path / "out"
     process = start("convert", "list", many, out, "--workers", 2, start_new_session=True)
-    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb", process)
     time.sleep(random.Random(f"{number} {whom}").uniform(0.0, 0.5))
     (os.killpg if whom == "group" else os.kill)(process.pid, number)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=600)[1]
+    deadline = time.monotonic() + PATIENCE_S
     with pytest.raises(ProcessLookupError):  # the workers have gone, too
-        for _ in range(100):
+        while time.monotonic() < deadline:
             os.killpg(process.pid, 0)
             time.sleep(0.1)
     assert not out.exists()
@@ -88,14 +112,14 @@ def test_killed_again_and_again_it_ends_as_the_same_file(tmp_path, many):
         assert attempt < 200
         process = start(*arguments, "--workers", 1 + attempt % 3)
         # until it got somewhere
-        while process.poll() is None and not (database.exists() and database.stat().st_size > size):
+        while process.poll() is None and size_of(database) <= size:
             time.sleep(0.01)
         time.sleep(draw.uniform(0.0, 0.3))
         process.kill()
-        going_on += process.communicate(timeout=60)[1]
+        going_on += process.communicate(timeout=600)[1]
         if not (tmp_path / "out").exists():
             assert process.returncode == -signal.SIGKILL
-            size = database.stat().st_size
+            size = size_of(database)
     assert side_file(tmp_path / "out")["left_out"] == 6
     for name in os.listdir(straight):
         assert (straight / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
@@ -114,14 +138,11 @@ def test_a_bad_image_late_in_the_list_costs_nothing(tmp_path, many):
 
 
 def test_what_was_left_out_counts_again_without_leave_to(tmp_path, many):
-    many.write_text("late.png 1\n" + "noise.png 0\n" * 3000)
+    many.write_text("late.png 1\n" + "noise.png 0\n" * 30_000)
     process = start("convert", "list", many, tmp_path / "out", "--on-bad", "skip")
-    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
-    while (tmp_path / ".out.work" / "output" / "data.mdb").stat().st_size < 32 << 20:
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb", process, 32 << 20)
     process.send_signal(signal.SIGINT)
-    assert "are kept" in process.communicate(timeout=60)[1]
+    assert "are kept" in process.communicate(timeout=600)[1]
     printed = run_sjft("convert", "list", many, tmp_path / "out", status=2)
     assert "late.png cannot be read" in printed and "are kept" not in printed
     assert not debris(tmp_path)
@@ -130,27 +151,29 @@ def test_what_was_left_out_counts_again_without_leave_to(tmp_path, many):
 def test_two_runs_do_not_write_the_same_output(tmp_path, many):
     out = tmp_path / "out"
     process = start("convert", "list", many, out)
-    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb", process)
     process.send_signal(signal.SIGSTOP)  # or it might end before the other one begins
     printed = run_sjft("convert", "list", many, out, status=2)
     assert f"another run is writing {out}: wait for it to end" in printed
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert process.returncode == 130
 
 
 def test_a_worker_that_dies(tmp_path, many):
     process = start("convert", "list", many, tmp_path / "out", "--workers", 2)
-    wait_for(tmp_path / ".out.work" / "output" / "data.mdb")
+    wait_for(tmp_path / ".out.work" / "output" / "data.mdb", process)
     victims: list[int] = []
     while not victims:
         assert process.poll() is None
-        commands = {c: Path(f"/proc/{c}/cmdline").read_bytes() for c in descendants(process.pid)}
-        victims = [child for child, command in commands.items() if b"spawn_main" in command]
         time.sleep(0.01)
+        for child in descendants(process.pid):
+            with suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    victims.append(child)
     os.kill(victims[-1], signal.SIGKILL)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=600)[1]
     assert process.returncode == 2
     assert "one of the 2 worker processes died" in printed and "Traceback" not in printed
     assert not (tmp_path / "out").exists()
@@ -181,7 +204,7 @@ def test_a_limit_on_file_size(tmp_path, many):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 
     process = start("convert", "list", many, tmp_path / "out", preexec_fn=limit)
-    printed = process.communicate(timeout=60)[1]
+    printed = process.communicate(timeout=600)[1]
     assert process.returncode == 1
     assert "sjft convert: error: " in printed and "expected room and leave" in printed
     assert "Traceback" not in printed

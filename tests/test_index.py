@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, run_sjft
-from processes import SJFT, read_until
+from processes import killed_at_last, read_until, stopping
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.messages import Datum
@@ -193,11 +193,12 @@ def test_interrupted(tmp_path, number):
     with lmdb.open(str(path), map_size=1 << 30) as env, env.begin(write=True) as transaction:
         for key, value in records.items():
             transaction.put(key, value)
-    command = [*SJFT, "index", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    read_until(process.stderr, b"0%")  # the progress bar: the first image is being read
-    process.send_signal(number)
-    process.communicate(timeout=60)
+    command = [*stopping(r"/[.]sjft[.]json[.]lock$"), "index", str(path)]
+    with killed_at_last(subprocess.Popen(command, stderr=subprocess.PIPE)) as process:
+        read_until(process.stderr, b"0%")  # the progress bar: the first image is being read
+        process.send_signal(number)
+        process.send_signal(signal.SIGCONT)  # had it read all of them, it would be stopped
+        process.communicate(timeout=600)
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
     assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb"]
     run_sjft("index", path)

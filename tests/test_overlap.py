@@ -35,12 +35,12 @@ def test_results_come_in_order_and_not_too_far_ahead(threads: int) -> None:
 
 
 def test_as_many_threads_run_at_once_as_were_asked_for() -> None:
-    together = threading.Barrier(3, timeout=60)
+    together = threading.Barrier(3, timeout=600)
     assert list(in_order(lambda item: together.wait() < 3, range(6), 3, 2)) == [True] * 6
 
 
 def test_an_error_is_raised_in_its_place_and_ends_the_threads() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     def work(item: int) -> int:
         if item == 3:
@@ -52,11 +52,11 @@ def test_an_error_is_raised_in_its_place_and_ends_the_threads() -> None:
         for result in in_order(work, range(100), 2, 2):
             found.append(result)
     assert found == [0, 1, 2]
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_generator_closed_early_ends_the_threads() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     begun = []
 
     def work(item: int) -> int:
@@ -66,7 +66,7 @@ def test_a_generator_closed_early_ends_the_threads() -> None:
     results = in_order(work, range(1000), 2, 2)
     assert [next(results), next(results)] == [0, 1]
     results.close()
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     assert len(begun) <= 6
 
 
