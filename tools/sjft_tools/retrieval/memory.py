@@ -25,11 +25,13 @@ def memory_text(inputs: Inputs, plan: Plan, product: Product) -> str:
     layers = inputs.bank.layers
     count_bytes = 2 if max(layer.pixels for layer in layers) < 65536 else 4
     responses = 4 * inputs.bank.batch * sum(layer.channels * layer.pixels for layer in layers)
+    # first, for it starts CUDA where the product is a GPU's
+    matching = product.host_memory(plan.targets, plan.shard_size, dimensions, count_bytes)
     parts = {
         "this process so far": _own_bytes(),
         f"the filter bank in {cores()} threads": _MAPS * responses * cores(),
         "the targets' descriptors": plan.targets * dimensions * count_bytes,
-        **product.host_memory(plan.targets, plan.shard_size, dimensions, count_bytes),
+        **matching,
         # while they are sorted, of a large shard or of all shards when they are joined
         "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * plan.k,
     }
