@@ -175,8 +175,9 @@ def test_debians_nvcc_names_the_folder_of_its_program_alone(tmp_path: Path) -> N
     wrapper = tmp_path / "nvcc"
     wrapper.write_text(f'#!/bin/sh\nexec {toolkit}/bin/nvcc "$@"\n')
     wrapper.chmod(0o755)
-    words = 'find_libraries() { echo "$NVCC $TOOLKIT $NVCC_VERSION $CUDNN_VERSION"; }; find_cuda'
-    said = cuda_sh(f"PATH={tmp_path}:$PATH; {words}", tmp_path)
+    words = "find_libraries() { :; }; check_cudnn() { :; }; find_cuda"
+    tell = 'echo "$NVCC $TOOLKIT $NVCC_VERSION $CUDNN_VERSION"'
+    said = cuda_sh(f"PATH={tmp_path}:$PATH; {words}; {tell}", tmp_path)
     assert said == f"{toolkit}/bin/nvcc {toolkit} 11.8 9.10\n"
 
 
@@ -206,6 +207,33 @@ def test_a_library_and_its_header_are_of_one_folder(tmp_path: Path) -> None:
     )
     new = tmp_path / "new"
     assert cuda_sh(words, tmp_path) == f"{new}/include {new}/lib/there/libcudnn.so.9\nnone\n"
+
+
+@pytest.mark.parametrize(
+    ("cudnn", "architectures", "runs"),
+    [
+        ((9, 11), "70-real;90", False),
+        ((9, 11), "75-real;90", True),
+        ((9, 10), "61", True),
+        ((9, 2), "70", True),
+        ((10, 0), "70", False),
+        (None, "70", True),
+    ],
+)
+def test_a_cudnn_that_has_nothing_for_a_gpu(
+    cudnn: tuple[int, int] | None, architectures: str, runs: bool, tmp_path: Path
+) -> None:
+    if cudnn is not None:
+        lines = ("#define CUDNN_{} {}\n".format(*pair) for pair in zip(("MAJOR", "MINOR"), cudnn))
+        (tmp_path / "cudnn_version.h").write_text("".join(lines) + "#define CUDNN_VERSION 1\n")
+    words = f"CUDA_ARCHITECTURES='{architectures}' CUDA_INCLUDES='/usr/include/none;{tmp_path}'"
+    said = cuda_sh(f"{words}; (check_cudnn) 2>&1 || true", tmp_path)
+    if runs:
+        assert said == ""
+    else:
+        version = "{}.{}".format(*cudnn or ())
+        assert f"the cuDNN in {tmp_path} is version {version}, which runs on compute" in said
+        assert "not on '70'; put cuDNN 9.10 or older there" in said
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

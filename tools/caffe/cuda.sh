@@ -148,6 +148,20 @@ find_libraries() {
     [ ! -d "$TOOLKIT/include/cccl" ] || CUDA_INCLUDES+=";$TOOLKIT/include/cccl"
 }
 
+# Ends the build where cuDNN has nothing for one of the GPUs.
+check_cudnn() {
+    local oldest=${CUDA_ARCHITECTURES%%[-;]*} folders folder version=''
+    IFS=';' read -ra folders <<<"$CUDA_INCLUDES"
+    for folder in "${folders[@]}"; do
+        [ -e "$folder/cudnn_version.h" ] || continue
+        version=$(sed -nE 's/^#define CUDNN_(MAJOR|MINOR) ([0-9]+).*/\2/p' "$folder/cudnn_version.h" | paste -sd .)
+        break
+    done
+    [ "$oldest" -ge 75 ] || [ "$(printf '%s\n' 9.11 "$version" | sort -V | head -n 1)" != 9.11 ] ||
+        die "the cuDNN in $folder is version $version, which runs on compute capability 7.5 and newer, not on" \
+            "'$oldest'; put cuDNN 9.10 or older there, or none: then PyPI's is taken"
+}
+
 find_cuda() {
     local settings
     find_nvcc
@@ -163,4 +177,5 @@ find_cuda() {
     find_architectures
     find_pypi_versions
     find_libraries
+    check_cudnn
 }
