@@ -73,7 +73,7 @@ def test_too_few_outputs_for_the_target(
     output = check("solver.prototxt", capsys)
     assert len(failures(output)) == 2  # the train net's and the test net's
     assert "'fc_target' has 2 outputs, but the target labels of target go up to 2" in output
-    assert "-> set num_output of 'fc_target' to 3 or more" in output
+    assert "-> set num_output of 'fc_target' to 3 or more, or write another net by" in output
 
 
 @pytest.mark.parametrize(("label", "count"), [(2, 0), (0, 2)])

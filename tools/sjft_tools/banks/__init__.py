@@ -38,7 +38,8 @@ def make_bank(
         if weights is None:
             raise InputError(
                 "the alexnet bank needs --weights: a .caffemodel with layers conv1 and conv2, or "
-                "an .npz with conv1_w, conv1_b, conv2_w, conv2_b"
+                "an .npz with conv1_w, conv1_b, conv2_w, conv2_b ('sjft models' says where AlexNet "
+                "is published; --bank gabor needs none)"
             )
     elif weights is not None:
         raise InputError(f"the {name} bank has no learnt weights: leave out --weights {weights}")

@@ -27,7 +27,10 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
     shape is not SHAPES' or a value is NaN or infinite.
     """
     if not os.path.isfile(path):
-        raise InputError(f"the weights file {path} does not exist")
+        raise InputError(
+            f"the weights file {path} does not exist ('sjft models' says where AlexNet is "
+            f"published)"
+        )
     arrays = _from_npz(path) if path.endswith(".npz") else _from_caffemodel(path)
     for name, expected in SHAPES.items():
         found = arrays[name].shape

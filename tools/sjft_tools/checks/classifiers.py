@@ -76,7 +76,8 @@ def _fits(net: SolverNet, index: int, scores: str, known: Labels) -> tuple[None,
     if known.classes > outputs:
         raise CheckFailed(
             f"'{name}' has {outputs} outputs, but the {known.what} go up to {known.classes - 1}",
-            f"set num_output of '{name}' to {known.classes} or more",
+            f"set num_output of '{name}' to {known.classes} or more, or write another net by "
+            f"'sjft prototxt' or 'sjft graft'",
         )
     return None, f"'{name}' has {outputs} outputs, the {known.what} go up to {known.classes - 1}"
 
