@@ -138,8 +138,11 @@ def test_what_the_net_says_of_its_images_is_kept(data_folder):
     assert "debug" not in [layer.name for layer in net.layer]
 
 
-def test_a_net_that_subtracts_nothing(data_folder):
-    output = graft("no_mean", ALEXNET_LIKE.replace('mean_file: "mean.binaryproto"', ""))
+def test_a_net_that_subtracts_nothing_and_ignores_a_label(data_folder):
+    text = ALEXNET_LIKE.replace('mean_file: "mean.binaryproto"', "")
+    text = text.replace('top: "loss" }', 'top: "loss" loss_param { ignore_label: 255 } }')
+    output = graft("no_mean", text)
+    assert "the loss_param of 'loss' is left out: losses are means over all images" in output
     assert "NET subtracts no mean, nor do the grafted nets; --mean gives another" in output
     net = read_net(str(data_folder / "nets/no_mean/joint_train_val.prototxt"))
     assert json.loads(net.layer[0].python_param.param_str)["mean"] == [0, 0, 0]

@@ -6,6 +6,7 @@ from google.protobuf import text_format
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import times
+from sjft_tools.grafting.heads import LOSS
 from sjft_tools.grafting.nets import COMMAND, Graft, deploy_net, joint_net, target_only_net
 from sjft_tools.net_files import build
 from sjft_tools.nets.solver import Run, solver_text
@@ -80,6 +81,11 @@ def remarks(graft: Graft) -> list[str]:
     if len(graft.heads) > 1:
         lines.append("the last of them is the main classifier, the others serve training alone")
     lines += graft.images.remarks
+    lines += [
+        f"the loss_param of '{layer.name}' is left out: losses are means over all images"
+        for layer in graft.net.layers
+        if layer.type == LOSS and "TRAIN" in layer.phases and "loss_param" in layer.fields
+    ]
     trunk = [layer for layer in graft.net.layers if layer.type in ("Convolution", "InnerProduct")]
     params = ("convolution_param", "inner_product_param")
     if not any("weight_filler" in layer.fields.get(key, {}) for layer in trunk for key in params):
