@@ -16,8 +16,10 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
+from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.scores_file import read_scores
 from sjft_tools.experiment.environment import in_turn, note_start, read_starts
+from sjft_tools.experiment.finished import sentence
 from sjft_tools.experiment.page import Bar, Page
 from sjft_tools.experiment.pictures import picture_of_file, thumbnail
 from sjft_tools.experiment.run_folder import claim_run_folder
@@ -161,6 +163,26 @@ def test_the_hardest_are_in_order() -> None:
     # a tie counts as wrong; of the right ones the less certain comes first
     assert hardest_images(scores, labels, 9).tolist() == [2, 3, 4, 1, 0]
     assert hardest_images(scores, labels, 2).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        (Protocol("1", None, 256, (), 224, (1.0, 2, 3)), "Shorter side 256, centre 224 x 224."),
+        (
+            Protocol("10", 40, None, (), 32, (0.0, 0, 0)),
+            "Warped to 40 x 40, corners and centre, and mirrored, 32 x 32.",
+        ),
+        (
+            Protocol("dense", None, None, (256, 384), 0, (104.0, 117, 123)),
+            "Whole images and their mirror images, shorter side 256, 384.",
+        ),
+    ],
+)
+def test_the_protocol_that_a_result_names(protocol: Protocol, words: str) -> None:
+    named = json.loads(json.dumps({"deploy": "x", **protocol.as_json()}))
+    assert Protocol.from_json(named) == protocol
+    assert sentence(protocol.words()) == words
 
 
 def test_thumbnails_keep_the_proportions_and_are_never_larger() -> None:

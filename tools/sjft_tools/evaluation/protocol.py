@@ -11,6 +11,7 @@ An image's scores are the mean of the softmax over its views.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import cv2
@@ -91,8 +92,20 @@ class Protocol(NamedTuple):
         parts = "centre" if self.crops == ONE else "corners and centre, and mirrored,"
         return f"{size}, {parts} {self.crop} x {self.crop}"
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Protocol:
+        """Return the protocol that as_json made `values` of; more values do not matter."""
+        return cls(
+            values["crops"],
+            values["resize"],
+            values["resize_shorter"],
+            tuple(values["scales"]),
+            values["crop"] or 0,
+            tuple(values["mean"]),
+        )
+
     def as_json(self) -> dict[str, Any]:
-        """Return the protocol as JSON values."""
+        """Return the protocol as JSON values. A DENSE one has no crop."""
         return {
             "crops": self.crops,
             "resize": self.resize,

@@ -109,3 +109,8 @@ def percent(share: float) -> str:
 def count_of(number: int, thing: str) -> str:
     """Return "1 round", "2 rounds", "20,000 images"."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def sentence(words: str) -> str:
+    """Return words that begin small and lack a full stop as a sentence."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}."

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sjft_tools.experiment.finished import FinishedRun, count_of, percent
+from sjft_tools.evaluation.protocol import Protocol
+from sjft_tools.experiment.finished import FinishedRun, count_of, percent, sentence
 from sjft_tools.experiment.page import Page
 from sjft_tools.experiment.pictures import picture_of_file
 
@@ -25,8 +26,8 @@ def add_accuracy(page: Page, run: FinishedRun) -> None:
         best=run.outcome.best - 1,
     )
     page.paragraph(
-        f"{_protocol(results[-1]['models'][-1])} The intervals are by bootstrap over the test "
-        f"images. The rounds ended because {run.outcome.reason}."
+        f"{sentence(Protocol.from_json(results[-1]['models'][-1]).words())} The intervals are by "
+        f"bootstrap over the test images. The rounds ended because {run.outcome.reason}."
     )
     if "target_validation" in run.plan.experiment.images:
         validated = [run.of_round(number, "validation.json") for number in run.rounds]
@@ -57,20 +58,3 @@ def _row(run: FinishedRun, number: int, result: dict[str, Any]) -> tuple[str, ..
         percent(result["top1"]),
         percent(result["top5"]),
     )
-
-
-def _protocol(model: dict[str, Any]) -> str:
-    """Return in a sentence how the images were shown to the net."""
-    if model["crops"] == "dense":
-        scales = ", ".join(map(str, model["scales"]))
-        return f"Whole images and their mirror images, with the shorter side {scales}, averaged."
-    if model["resize"] is not None:
-        size = f"Warped to {model['resize']} x {model['resize']}"
-    elif model["resize_shorter"] is not None:
-        size = f"Shorter side {model['resize_shorter']}"
-    else:
-        size = "Stored size"
-    crop = f"{model['crop']} x {model['crop']}"
-    if model["crops"] == "10":
-        return f"{size}; corners and centre of {crop}, each mirrored too, averaged."
-    return f"{size}; one central crop of {crop}."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sjft_tools.experiment.finished import FinishedRun, percent
+from sjft_tools.experiment.finished import FinishedRun, percent, sentence
 from sjft_tools.experiment.page import Bar, Page
 from sjft_tools.experiment.pictures import picture_of_file
 from sjft_tools.neighbour_report.report import ENOUGH, advice
@@ -87,13 +87,9 @@ def _add_warning(page: Page, numbers: Sequence[int], reports: Sequence[dict[str,
     counts = ", ".join(f"{images:,} in round {number}" for number, images in few)
     page.paragraph(
         f"Fewer source images are selected than the {ENOUGH:,} or so that the method asks for "
-        f"({counts}): with fewer the network overfits. {_sentence(advice(reports[0])[-1])}",
+        f"({counts}): with fewer the network overfits. {sentence(advice(reports[0])[-1])}",
         is_warning=True,
     )
-
-
-def _sentence(words: str) -> str:
-    return words if words.endswith(".") else f"{words[:1].upper()}{words[1:]}."
 
 
 def _add_neighbourhoods(page: Page, run: FinishedRun, numbers: Sequence[int]) -> None:
