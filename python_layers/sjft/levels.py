@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 from sjft.image_lmdb import ImageLmdb
 
 LEVELS = "sjft levels 1"
@@ -48,8 +48,7 @@ def read_levels(path: str | None, target: ImageLmdb) -> Levels:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"the levels file {path} cannot be read: {reason}") from None
+        raise InputError(f"the levels file {path} cannot be read: {why_unread(error)}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found not in (LEVELS, LEVELS_AND_NEIGHBOURS):
         raise InputError(f"{path} is not a levels file: format {found!r}, expected {LEVELS!r}")

@@ -10,7 +10,7 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 from sjft.lmdb_env import close_env, env_identity, open_env
 from sjft.side_file import probe, read_side_file
 
@@ -100,8 +100,7 @@ class RecordLmdb:
         try:
             array = np.load(os.path.join(self.folder, name), mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
-            reason = (isinstance(error, OSError) and error.strerror) or error
-            raise InputError(f"{file} cannot be read: {reason}") from None
+            raise InputError(f"{file} cannot be read: {why_unread(error)}") from None
         if array.shape != (self.count,):
             raise InputError(f"{file} has shape {array.shape}, expected ({self.count},)")
         return array

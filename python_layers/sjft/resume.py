@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from google.protobuf import text_format
 
 from sjft.command_line import flag
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 from sjft.solver_state import read_iteration
 
 
@@ -66,7 +66,7 @@ def read_schedule(solver: str) -> Schedule:
         text = Path(solver).read_text(encoding="utf-8", errors="replace")
         message = text_format.Parse(text, SolverParameter())
     except (OSError, text_format.ParseError) as error:
-        raise InputError(f"the solver {solver} cannot be read: {error}") from None
+        raise InputError(f"the solver {solver} cannot be read: {why_unread(error)}") from None
     return Schedule(
         iter_size=message.iter_size,
         test_iter=tuple(message.test_iter),

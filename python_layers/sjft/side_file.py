@@ -10,7 +10,7 @@ import json
 import os
 from typing import Any, Callable
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 
 SIDE_FILE = "sjft.json"
 IMAGES = "sjft image lmdb 1"
@@ -78,7 +78,7 @@ def read_side_file(path: str, expected_format: str, role: str) -> dict[str, Any]
         )
         raise InputError(f"the {role} LMDB {path} has no {SIDE_FILE}: {remedy}") from None
     except (ValueError, OSError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+        raise InputError(f"{file} cannot be read: {why_unread(error)}") from None
     found = content.get("format") if isinstance(content, dict) else None
     if found != expected_format:
         raise InputError(

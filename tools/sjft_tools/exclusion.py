@@ -10,13 +10,12 @@ comment, in which ``sjft leaks`` says why::
 from __future__ import annotations
 
 import bisect
-import os
 import urllib.parse
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_file
 
@@ -75,8 +74,7 @@ def _names(path: str, source: ImageLmdb) -> Iterator[tuple[int, str]]:
                 if name:
                     yield number, name
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise InputError(f"the exclusion file {path} cannot be read: {reason}") from None
+        raise InputError(f"the exclusion file {path} cannot be read: {why_unread(error)}") from None
     except UnicodeDecodeError:
         raise InputError(
             f"{path} is not an exclusion file: expected text in UTF-8 that begins with '{FORMAT}'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 
 
 def read_class_names(path: str) -> list[str]:
@@ -17,7 +17,7 @@ def read_class_names(path: str) -> list[str]:
         with open(path, encoding="utf-8-sig") as stream:
             names = [line.strip() for line in stream]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the class names {path} cannot be read: {error}") from None
+        raise InputError(f"the class names {path} cannot be read: {why_unread(error)}") from None
     while names and not names[-1]:
         names.pop()
     if not names:

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import NamedTuple
 
-from sjft.errors import InputError
+from sjft.errors import InputError, why_unread
 from sjft_tools.atomic import new_file
 from sjft_tools.training.caffe_log import Event
 from sjft_tools.training.patient_file import PatientFile
@@ -107,8 +107,7 @@ def _earlier(path: str, start: int) -> tuple[list[str], list[dict[str, str]]]:
     except FileNotFoundError:
         return [], []
     except (OSError, UnicodeDecodeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise InputError(f"{path} cannot be read ({reason}): move it away") from None
+        raise InputError(f"{path} cannot be read ({why_unread(error)}): move it away") from None
     whole = [line for line in lines if line.endswith("\n")]
     reader = csv.DictReader(whole)
     names = list(reader.fieldnames or FIXED)
