@@ -14,7 +14,7 @@ from caffe_nets import close_layers
 from exact_job import write_solver
 from joint_world import World, make_world
 from processes import caffe_train
-from sjft.command_line import flag, is_embedded, process_arguments
+from sjft.command_line import check_one_gpu, flag, is_embedded, process_arguments
 from sjft.errors import InputError
 from sjft.resume import Schedule, batches_before, read_schedule, start_at
 from sjft.solver_state import read_iteration
@@ -211,6 +211,13 @@ def test_a_renamed_hdf5_state(tmp_path: Path, name: str) -> None:
 def test_flags(monkeypatch: pytest.MonkeyPatch, arguments: str, value: str | None) -> None:
     monkeypatch.setenv("FLAGS_snapshot", "from the environment")
     assert flag(arguments.split(), "snapshot") == value
+
+
+def test_several_gpus_that_nobody_tells_apart() -> None:
+    for arguments in ("train -solver S", "train -gpu 1", "train -gpu all -solver S"):
+        check_one_gpu(arguments.split())
+    with pytest.raises(InputError, match="-gpu 0,1 names several GPUs, but this Caffe's Python"):
+        check_one_gpu(["train", "-solver", "S", "--gpu=0,1"])
 
 
 def test_arguments_of_this_process() -> None:

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Iterator
 
+from sjft.errors import InputError
+
 _ARGUMENTS = "/proc/self/cmdline"
 _PROGRAM = "/proc/self/exe"
 _MOST_NESTED = 8
@@ -47,6 +49,19 @@ def flag(arguments: list[str], name: str) -> str | None:
     if name in environment:  # gflags looks there after all arguments
         value = os.environ.get(f"FLAGS_{name}", value)
     return value or None
+
+
+def check_one_gpu(arguments: list[str]) -> None:
+    """Raise InputError if `arguments` list several GPUs to a Caffe that has no solver_rank.
+
+    Each of them, as in NVIDIA's fork, would have a layer of its own that cannot know its share.
+    """
+    gpus = flag(arguments, "gpu") or ""
+    if "," in gpus:
+        raise InputError(
+            f"-gpu {gpus} names several GPUs, but this Caffe's Python interface has no "
+            f"solver_rank to tell them apart: all would train on the same batches; expected one GPU"
+        )
 
 
 def _flags(arguments: list[str], depth: int) -> Iterator[tuple[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import caffe
 from sjft.batches import Batches
-from sjft.command_line import is_embedded, process_arguments
+from sjft.command_line import check_one_gpu, is_embedded, process_arguments
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
 from sjft.layer_tools import blobs, reported
@@ -21,9 +21,14 @@ _MOST_NUMBERS = 2**31 - 1
 
 
 def rank_and_ranks() -> tuple[int, int]:
-    """Return this process's number among those that train together, and how many they are."""
+    """Return this process's number among those that train together, and how many they are.
+
+    Raises InputError where several GPUs train and Caffe does not tell them apart.
+    """
     if hasattr(caffe, "solver_rank"):
         return caffe.solver_rank(), caffe.solver_count()
+    if is_embedded():
+        check_one_gpu(process_arguments())
     return 0, 1
 
 
