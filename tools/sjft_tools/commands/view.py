@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.atomic import new_file, refuse_outputs
+from sjft_tools.caffemodel import times
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.command import add_force
 from sjft_tools.net_files import read_net
@@ -23,7 +24,7 @@ from sjft_tools.netscope.options import add_view_options
 from sjft_tools.netscope.picture import check_picture, draw
 from sjft_tools.netscope.rules import netscope_problems
 from sjft_tools.netscope.shapes import inferred_shapes
-from sjft_tools.netscope.view import times, view
+from sjft_tools.netscope.view import view
 from sjft_tools.solver_files import read_text
 
 EDITOR = "https://ethereon.github.io/netscope/#/editor"

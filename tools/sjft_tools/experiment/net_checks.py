@@ -15,13 +15,14 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.adapting import net_of
 from sjft_tools.checks.classifiers import check_classifiers
 from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
-from sjft_tools.checks.data_layers import check_data_layers, sjft_layer
-from sjft_tools.checks.report import CheckFailed, Report
+from sjft_tools.checks.data_layers import check_data_layers
+from sjft_tools.checks.report import Report
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.settings import option_values
 from sjft_tools.image_sets.class_folders import folder_names
 from sjft_tools.models.loading import borrowers
-from sjft_tools.net_files import caffe_messages, layers_of, read_net
+from sjft_tools.net_files import layers_of, read_net, sjft_layer
+from sjft_tools.pycaffe import caffe_messages
 from sjft_tools.solver_files import SolverNet, read_message, solver_nets
 from sjft_tools.training.plan import check_format
 
@@ -172,12 +173,8 @@ def check_round(solver: str) -> None:
     """
     messages = caffe_messages()
     report = _Strict()
-    try:
-        nets = solver_nets(
-            read_message(solver, messages.SolverParameter()), solver, messages.NetParameter
-        )
-    except CheckFailed as failure:
-        raise InputError(f"{failure.problem}: {failure.remedy}") from None
+    message = read_message(solver, messages.SolverParameter())
+    nets = solver_nets(message, solver, messages.NetParameter)
     bases = DataBases(report, solver)
     for net in nets:
         check_classifiers(report, net, check_data_layers(report, net, bases))

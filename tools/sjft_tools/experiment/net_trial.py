@@ -18,7 +18,6 @@ from sjft_tools.adapting import net_of
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, trained_blobs
 from sjft_tools.checks.data_bases import Labels
-from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.fingerprints import Fingerprints
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import FOLDER
@@ -119,7 +118,7 @@ def _try(plan: Plan, of: dict[str, str]) -> NetFacts:
     built, classes = {}, {}
     for key in ("deploy", "deploy_dense"):
         if net[key]:
-            built[key] = build(_text(net[key]), "TEST", net[key])
+            built[key] = build(read_text(net[key]), "TEST", net[key])
             classes[key] = _scores(read_net(net[key]), built[key])
     if net["weights"] and not net["weights"].endswith(".h5"):
         _check_weights(net["weights"], net_of(net["solver"]), net["deploy"], built["deploy"])
@@ -134,13 +133,6 @@ def _try_gpu(number: str) -> None:
             f"section 'net', 'gpu': Caffe cannot use GPU {number} ({reason(status, output)}): "
             f"expected the number of one, or null for what the solver says"
         )
-
-
-def _text(path: str) -> str:
-    try:
-        return read_text(path)
-    except CheckFailed as error:
-        raise InputError(f"{error.problem}: {error.remedy}") from None
 
 
 def _crop(net: Any, built: Built) -> int:

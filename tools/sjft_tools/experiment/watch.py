@@ -10,8 +10,8 @@ from sjft_tools.experiment.net_trial import NetFacts
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import Marker, Step, read_markers
 from sjft_tools.experiment.time_left import TimeLeft, duration
-from sjft_tools.net_files import caffe_messages
 from sjft_tools.outlet import say
+from sjft_tools.pycaffe import caffe_messages
 from sjft_tools.solver_files import read_message
 
 

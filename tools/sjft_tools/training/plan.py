@@ -8,7 +8,6 @@ import shlex
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
-from sjft_tools.checks.report import CheckFailed
 from sjft_tools.checks.solver import layer_types, snapshots
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.solver_files import read_message, solver_nets
@@ -60,13 +59,10 @@ def make_plan(args: argparse.Namespace) -> Plan:
             "this Caffe's Python interface has no callbacks, which came with BVLC's Caffe 1.0: "
             "expected Solver.add_callback and Net.before_forward; use 'caffe train'"
         )
-    try:
-        solver = read_message(args.solver, caffe_pb2.SolverParameter())
-        _check_folder(solver, args.solver)
-        nets = solver_nets(solver, args.solver, caffe_pb2.NetParameter)
-        layer_types(nets, list(caffe.layer_type_list()))
-    except CheckFailed as failure:
-        raise InputError(f"{failure.problem.rstrip('.')}: {failure.remedy}") from None
+    solver = read_message(args.solver, caffe_pb2.SolverParameter())
+    _check_folder(solver, args.solver)
+    nets = solver_nets(solver, args.solver, caffe_pb2.NetParameter)
+    layer_types(nets, list(caffe.layer_type_list()))
     check_format(solver, args.solver)
     _check_numbers(solver, args.solver)
     prefix = snapshot_prefix(solver, args.solver)

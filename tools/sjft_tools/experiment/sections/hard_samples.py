@@ -7,12 +7,12 @@ import os
 import numpy as np
 
 from sjft_tools.evaluation.mistakes import predictions
-from sjft_tools.evaluation.result import class_name
 from sjft_tools.evaluation.scores_file import Scores, read_scores
 from sjft_tools.experiment.finished import FinishedRun
 from sjft_tools.experiment.page import Example, Page
 from sjft_tools.experiment.pictures import thumbnail
 from sjft_tools.hardening import entropies
+from sjft_tools.image_sets.class_names import class_name
 
 _EXAMPLES = 12
 _NEIGHBOURS = 10
