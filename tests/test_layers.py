@@ -219,7 +219,7 @@ def test_workers_end_with_caffe_train(world: World, tmp_path: Path, number: int)
     workers = descendants(process.pid)
     assert len(workers) >= 2
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=600)
     assert not survivors(workers)
 
 

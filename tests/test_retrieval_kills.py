@@ -49,7 +49,10 @@ def test_killed_at_random_moments(world: World) -> None:
             status = runs.status()
             assert status in (0, -9), runs.text()
             kills += status == -9
-            kept += any((world.folder / ".out.work").glob("shard-*.json"))
+            has_kept = any((world.folder / ".out.work").glob("shard-*.json"))
+            kept += has_kept
+            # the machine may be slower, or faster, than it was
+            seconds *= 0.9 if status == 0 else 1 if has_kept else 1.1
         # What is left by a kill that came after the output was there, the next run removes.
         if world.debris():
             assert runs.run(world.folder, *command) == 0, runs.text()

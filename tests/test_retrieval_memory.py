@@ -54,9 +54,15 @@ def test_the_line_before_the_start(tmp_path: Path, bank: str, backend: str, resi
     fit = ("fit-bins", "target", "bins.npz", "--bank", bank, "--bins", 20, "--resize", resize)
     run_sjft(*fit, *options, cwd=tmp_path)
     inputs = ("target", "source", "out", "--bins-file", "bins.npz", "--k", 3)
-    peak, printed = peak_of(tmp_path, "retrieve", *inputs, *options, "--product", "numpy")
-    said = re.search(r"memory: some (\d+) MiB \((.*)\)", printed)
-    assert said
+    command = ("retrieve", *inputs, *options, "--product", "numpy", "--force")
+    peak = 0.0
+    for _ in range(5):
+        found, printed = peak_of(tmp_path, *command)
+        peak = max(peak, found)
+        said = re.search(r"memory: some (\d+) MiB \((.*)\)", printed)
+        assert said
+        if int(said[1]) < 2.5 * peak:
+            break  # or this process slept when that one took most
     parts = [float(size) for size in re.findall(r" (\d+)(?:,|$)", said[2])]
     assert len(parts) == 6 and abs(sum(parts) - int(said[1])) <= 3
     # What is announced is an upper bound for most of it: a block of sources is not full here.
