@@ -122,6 +122,9 @@ def test_bad_arguments(tmp_path, weights):
     page.write_text("<html>Sign in</html>")
     said = run_sjft("models", tmp_path / "old.prototxt", page, status=2)
     assert "is not a .caffemodel file" in said and "begins as a web page does" in said
+    page.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(90))
+    said = run_sjft("models", tmp_path / "old.prototxt", page, status=2)
+    assert "it is an HDF5 file, as Caffe writes with snapshot_format: HDF5, not BINARYPROTO" in said
     page.write_bytes(weights.read_bytes()[:-100])
     said = run_sjft("models", tmp_path / "old.prototxt", page, status=2)
     assert "or a download cut short" in said

@@ -10,7 +10,8 @@ from sjft.errors import InputError
 _ITER_TAG = 0x08  # field 1, SolverState's `iter`, as a varint; protobuf writes it first
 _LONGEST_VARINT = 10
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: How every HDF5 file begins, whatever it holds.
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HDF5_NAME = re.compile(r"_iter_(\d{1,10})\.solverstate\.h5\Z", re.ASCII)
 
 
@@ -32,7 +33,7 @@ def read_iteration(path: str) -> int:
             f"file that Caffe wrote"
         ) from None
     iteration = _from_name(path) if is_hdf5 else _from_protobuf(start)
-    if iteration is None or (is_hdf5 and not start.startswith(_HDF5_SIGNATURE)):
+    if iteration is None or (is_hdf5 and not start.startswith(HDF5_SIGNATURE)):
         raise InputError(
             f"{path} is not a solver state: expected a .solverstate file that Caffe wrote"
         )

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from sjft.errors import InputError
+from sjft.solver_state import HDF5_SIGNATURE
 from sjft_tools.pycaffe import caffe_messages
 
 Shape = tuple[int, ...]
@@ -37,6 +38,8 @@ def read_caffemodel(path: str) -> Any:
         seen = f"its {len(content)} bytes are another format, or a download cut short"
         if content.lstrip()[:1] == b"<":
             seen = "it begins as a web page does, perhaps one to sign in or to confirm a download"
+        elif content.startswith(HDF5_SIGNATURE):
+            seen = "it is an HDF5 file, as Caffe writes with snapshot_format: HDF5, not BINARYPROTO"
         raise InputError(f"{path} is not a .caffemodel file, expected layers with weights: {seen}")
     return model
 

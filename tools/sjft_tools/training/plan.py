@@ -8,13 +8,12 @@ import shlex
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
+from sjft.solver_state import HDF5_SIGNATURE
 from sjft_tools.checks.solver import layer_types, snapshots
 from sjft_tools.pycaffe import import_caffe
 from sjft_tools.solver_files import read_message, solver_nets
 from sjft_tools.training.snapshot_files import IncompleteError, read_model, read_state
 from sjft_tools.training.snapshots import STATE, SnapshotFile, snapshot_files
-
-_HDF5_START = b"\x89HDF\r\n\x1a\n"
 
 
 class Plan(NamedTuple):
@@ -175,7 +174,7 @@ def _check_weights(path: str) -> None:
     try:
         if path.endswith(".h5"):
             with open(path, "rb") as file:
-                if file.read(len(_HDF5_START)) != _HDF5_START:
+                if file.read(len(HDF5_SIGNATURE)) != HDF5_SIGNATURE:
                     raise IncompleteError(f"{path} is not an HDF5 file")
         elif not any(sizes for _, sizes in read_model(path).layers):
             raise IncompleteError(f"{path} has layers, but none with weights")
