@@ -51,7 +51,10 @@ class Epochs:
 
 
 class ClassMembers:
-    """The target images of each class, classes counted from 0 among those that have images."""
+    """The target images of each class, classes counted from 0 among those that have images.
+
+    `count`: the number of classes; `class_of`: int64 (targets,), the class of each image.
+    """
 
     def __init__(self, labels: np.ndarray) -> None:
         """`labels`: int (targets,)."""
@@ -62,7 +65,7 @@ class ClassMembers:
         self._sizes = counts
 
     def members(self, c: int) -> np.ndarray:
-        """Return the target images of class `c`, ascending."""
+        """Return the target images of class `c`, int64 (m,), ascending."""
         return self._by_class[self._ends[c] - self._sizes[c] : self._ends[c]]
 
 

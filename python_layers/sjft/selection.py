@@ -33,7 +33,7 @@ class Selection(NamedTuple):
     size: int
 
     def of(self, i: int) -> np.ndarray:
-        """Return the source positions that target image `i` may draw from, nearest first."""
+        """Return the source positions that target image `i` may draw from, int32, nearest first."""
         return self.neighbours[self.offsets[i] : self.offsets[i + 1]]
 
 

@@ -22,7 +22,8 @@ def show_record(
 ) -> None:
     """Write the view of record `i` that `params` and the random numbers `u` ask for into `row`.
 
-    See showing.show; raises BadImageError as it does, InputError if the record is missing.
+    `u`: float64 (4,) in [0, 1), None for the central view; `row`: 3 x crop x crop, as `out` of
+    showing.show. Raises BadImageError as that does, InputError if the record is missing.
     """
     show(lmdb.value(i), lmdb.name(i), params.geometry, params.mean, u, row)
 

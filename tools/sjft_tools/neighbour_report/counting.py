@@ -81,7 +81,10 @@ def count(
 
 
 def least_k0(selected: np.ndarray, want: int) -> int | None:
-    """Return the least K_0 that selects at least `want` images, or None: see Counts.selected."""
+    """Return the least K_0 that selects at least `want` images, or None.
+
+    `selected`: int64 (most_k0 + 1,), see Counts.selected.
+    """
     k0 = int(np.searchsorted(selected, want))
     return k0 if k0 < len(selected) else None
 
