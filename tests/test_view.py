@@ -129,6 +129,10 @@ def test_resnet152_and_its_picture(tmp_path):
 
 def test_a_png_of_a_small_net(joint, tmp_path):
     run_sjft("view", joint, "--draw", tmp_path / "v.png")
+    text = joint.read_text().replace('"conv"', '"$_{$"')
+    (tmp_path / "n$_{$.prototxt").write_text(text)  # no formula
+    run_sjft("view", tmp_path / "n$_{$.prototxt", "--draw", tmp_path / "formula.svg")
+    assert (tmp_path / "formula.svg").read_text().count("<!-- $_{$ -->") == 1
     drawn = cv2.imread(str(tmp_path / "v.png"))
     assert drawn.shape[0] > 300 and drawn.shape[1] > 200
     assert 0.02 < (drawn < 250).any(axis=2).mean() < 0.9

@@ -8,7 +8,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import Shape, times
-from sjft_tools.figures import new_figure
+from sjft_tools.figures import literal, new_figure
 from sjft_tools.netscope.boxes import Box, boxes, fold
 from sjft_tools.netscope.layers import ShownLayer
 
@@ -45,7 +45,7 @@ def draw(path: str, title: str, layers: list[ShownLayer], shapes: dict[str, Shap
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set(xlim=(0, width), ylim=(-height, 0.5))
     axes.axis("off")
-    axes.text(_GAP, 0.2, title, fontsize=14, weight="bold")
+    axes.text(_GAP, 0.2, literal(title), fontsize=14, weight="bold")
     places = [
         (lefts[box.column] + _LANE * box.lane, -_STEP * (box.row - starts[box.column] + 0.5))
         for box in result
@@ -103,7 +103,7 @@ def _box(axes: Any, box: Box, place: tuple[float, float], shapes: dict[str, Shap
         (-0.23, shape, {"fontsize": 8, "color": "#0b5394"}),
     )
     for dy, text, style in lines:
-        axes.text(x + _WIDTH / 2, y + dy, text, ha="center", va="center", parse_math=False, **style)
+        axes.text(x + _WIDTH / 2, y + dy, literal(text), ha="center", va="center", **style)
 
 
 def _what(layer: ShownLayer) -> str:
