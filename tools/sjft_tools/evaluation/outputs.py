@@ -63,6 +63,7 @@ def check_own(left: Sequence[str], models: list[dict[str, Any]], fingerprint: st
     for path in left:
         if _origin(path) != (models, fingerprint):
             atomic.refuse_existing(path, force=False)
+        atomic.tidy(path)
         print(f"goes on behind {path}, which an unfinished run left", file=sys.stderr)
 
 
