@@ -16,19 +16,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import cv2
 import numpy as np
 import photographs
 import ways
 from medians import Median, median_of
 from rates import Results, measure_rates
+from results import OUT, save
 from ways import Way
 
 from sjft.layer_params import cores
@@ -134,13 +133,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.7, help="of each way in each round")
     parser.add_argument("--steps", type=int, default=100, help="pairs of training steps")
     parser.add_argument("--images", type=Path, metavar="DIR", help="real images to use")
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/data_layer.json"))
+    parser.add_argument("--json", type=Path, default=OUT / "data_layer.json")
     args = parser.parse_args()
     if args.rounds < 1 or args.seconds <= 0 or args.steps < 1:
         parser.error("--rounds, --seconds and --steps must be positive")
-    which = "photographs" if args.images is None else f"photographs_{args.images.resolve().name}"
-    folder = Path("build/benchmarks") / which
-    photographs.build(folder, args.images)
+    folder = photographs.build(args.images)
     sizes = {name: photographs.kilobytes(folder, name) for name in photographs.SETS}
     print(", ".join(f"{name} {size:.0f} kB" for name, size in sizes.items()), "a record")
     results = measure_rates(all_ways(folder), args.rounds, args.seconds)
@@ -157,13 +154,8 @@ def main() -> None:
         "ratios": {name: ratio._asdict() for name, ratio in found.items()},
         "training_seconds": training,
         "training_percent": {name: figure._asdict() for name, figure in figures.items()},
-        "cores": cores(),
-        "machine": platform.machine(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
+    save(args.json, content)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import select
 import subprocess
 import sys
@@ -25,12 +24,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import imagenet_sized
-import numpy as np
 from proc_figures import kib
+from results import OUT, save
 
 from sjft_tools.command import progress
 
-FOLDER = Path("build/benchmarks/imagenet_sized")
+FOLDER = OUT / "imagenet_sized"
 PROBE = Path(__file__).with_name("setup_probe.py")
 LEVELS_K0 = 500  # at level 10 all 5,000 neighbours are in use
 MIN_SOURCE_PER_CLASS = (0, 50)
@@ -144,7 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/data_layer_setup.json"))
+    parser.add_argument("--json", type=Path, default=OUT / "data_layer_setup.json")
     args = parser.parse_args()
     if min(args.rounds, args.workers) < 1:
         parser.error("--rounds and --workers must be at least 1")
@@ -164,12 +163,8 @@ def main() -> None:
         "sources": imagenet_sized.SOURCES,
         "k": imagenet_sized.K,
         "cases": [{**case._asdict(), **result} for case, result in results.items()],
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "numpy": np.__version__,
     }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
+    save(args.json, content)
 
 
 if __name__ == "__main__":

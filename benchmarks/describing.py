@@ -12,8 +12,6 @@ a time. The AlexNet bank takes random weights unless it is given real ones: they
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -22,6 +20,7 @@ import describing_ways as ways
 import numpy as np
 import photographs
 from medians import Median, median_of
+from results import OUT, save
 from turns import Rates, measure
 
 from sjft.image_lmdb import ImageLmdb
@@ -32,9 +31,9 @@ from sjft_tools.overlap import cores
 RECORDS = 96
 
 
-def few_records(folder: Path, images: Path | None) -> ImageLmdb:
+def few_records(images: Path | None) -> ImageLmdb:
     """Return an LMDB of the first records of photographs.py's source set."""
-    photographs.build(folder, images)
+    folder = photographs.build(images)
     path = folder / "describing_lmdb"
     if not path.exists():
         source = ImageLmdb(photographs.lmdb_path(folder, "source"))
@@ -90,15 +89,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="of each way in each round")
     parser.add_argument("--images", type=Path, metavar="DIR", help="real images to use")
     parser.add_argument("--weights", help="of AlexNet, as for 'sjft fit-bins'")
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/describing.json"))
+    parser.add_argument("--json", type=Path, default=OUT / "describing.json")
     args = parser.parse_args()
     if args.rounds < 1 or args.seconds <= 0:
         parser.error("--rounds and --seconds must be positive")
-    which = "photographs" if args.images is None else f"photographs_{args.images.resolve().name}"
-    lmdb = few_records(Path("build/benchmarks") / which, args.images)
+    lmdb = few_records(args.images)
     content: dict[str, object] = {
-        "cores": cores(),
-        "machine": platform.machine(),
         "rounds": args.rounds,
         "seconds": args.seconds,
     }
@@ -114,8 +110,7 @@ def main() -> None:
                 "images_per_second": rates,
                 "ratios": {name: ratio._asdict() for name, ratio in found.items()},
             }
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
+    save(args.json, content)
 
 
 if __name__ == "__main__":

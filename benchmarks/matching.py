@@ -13,9 +13,7 @@ float64 brute force checks sjft's candidates of a few targets.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import time
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import numpy as np
 from drawn_descriptors import BINS, LAYERS, draw
 from matching_ways import PIXELS, direct_float64, others
 from medians import Median, median_of
+from results import OUT, save
 from turns import measure
 
 from sjft.image_lmdb import ImageLmdb
@@ -94,7 +93,7 @@ def main() -> None:
     parser.add_argument("--targets", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lmdbs", nargs=4, metavar=("TARGET", "SOURCE", "BINS.npz", "WEIGHTS"))
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/matching.json"))
+    parser.add_argument("--json", type=Path, default=OUT / "matching.json")
     args = parser.parse_args()
     if args.lmdbs:
         targets, pool = real(args.lmdbs, args.targets)
@@ -136,7 +135,6 @@ def main() -> None:
     }
     print("sjft: " + ", ".join(f"{ratio:.3g} x {name}" for name, ratio in ratios.items()))
     print(f"candidates {'equal' if equal else 'DIFFER FROM'} float64 brute force's")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "targets": len(targets),
         "sources": SOURCES,
@@ -147,11 +145,8 @@ def main() -> None:
         "share_of_pairs_within_limits": shares,
         "ratios": ratios,
         "equal": equal,
-        "cores": os.cpu_count(),
-        "machine": platform.machine(),
-        "numpy": np.__version__,
     }
-    args.json.write_text(json.dumps(content, indent=1) + "\n")
+    save(args.json, content)
     raise SystemExit(0 if equal else 1)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from results import OUT
 
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import progress
@@ -46,11 +47,12 @@ def lmdb_path(folder: Path, name: str) -> str:
     return str(folder / f"{name}_lmdb")
 
 
-def build(folder: Path, images: Path | None) -> None:
-    """Write the LMDBs that are missing in `folder`; what is there is complete and left alone.
+def build(images: Path | None) -> Path:
+    """Write the LMDBs that are missing; what is there is complete and left alone. Return where.
 
     `images`: a folder of real images, warped to the sizes of SETS, or None to draw some.
     """
+    folder = OUT / ("photographs" if images is None else f"photographs_{images.resolve().name}")
     folder.mkdir(parents=True, exist_ok=True)
     for seed, (name, form) in enumerate(SETS.items()):
         path = lmdb_path(folder, name)
@@ -63,6 +65,7 @@ def build(folder: Path, images: Path | None) -> None:
     paths = [lmdb_path(folder, name) for name in ("target", "source", "neighbours")]
     if not Path(paths[2]).exists():
         write_random_neighbours(*paths, K)
+    return folder
 
 
 def write_records(path: str, encoded: list[bytes], form: Set) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -10,8 +11,9 @@ def descendants(pid: int) -> list[int]:
     """Return the ids of the children of process `pid`, of their children, and so on."""
     found = []
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in file.read_text().split():
-            found += [int(child), *descendants(int(child))]
+        with suppress(FileNotFoundError, ProcessLookupError):  # of a thread that has just ended
+            for child in file.read_text().split():
+                found += [int(child), *descendants(int(child))]
     return found
 
 

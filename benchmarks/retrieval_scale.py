@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import resource
 import shutil
@@ -35,10 +34,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from proc_figures import kib
+from results import OUT, save
 
 from sjft_tools.command import progress
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
-from sjft_tools.overlap import cores
 
 TARGETS = 64
 #: Of 10,000 sources about the share that 5,000 are of ImageNet.
@@ -164,7 +163,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10000, 20000, 40000, 80000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shard-size", type=int, default=2500)
-    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/retrieval_scale.json"))
+    parser.add_argument("--json", type=Path, default=OUT / "retrieval_scale.json")
     args = parser.parse_args()
     args.sizes.sort()
     found: dict[int, list[dict[str, float]]] = {size: [] for size in args.sizes}
@@ -179,9 +178,7 @@ def main() -> None:
         for size in progress(turns, "runs", unit="run"):
             found[size].append(measure(folder, size, args.shard_size))
     rows = report(found)
-    content = {"targets": TARGETS, "k": K, "cores": cores(), "rows": rows, "runs": found}
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(content, indent=2) + os.linesep)
+    save(args.json, {"targets": TARGETS, "k": K, "rows": rows, "runs": found})
     print(f"\nwritten: {args.json}")
 
 

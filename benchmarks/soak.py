@@ -23,11 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import photographs
 from proc_figures import kib
+from results import OUT, save
 
 from sjft_tools.command import Parser, integer_at_least, print_options
 from sjft_tools.pycaffe import import_caffe
-
-OUT = Path("build/benchmarks")
 
 NET = """
 layer {{ name: "data" type: "Python" top: "data" top: "target_label" top: "source_label"
@@ -91,8 +90,7 @@ def growth(samples: list[Sample], field: str) -> float:
 def run(minutes: float, workers: int, every_s: float) -> list[Sample]:
     """Train for `minutes` and return the samples."""
     caffe = import_caffe()
-    folder = OUT / "photographs"
-    photographs.build(folder, None)
+    folder = photographs.build(None)
     keys: dict[str, Any] = {
         "target": photographs.lmdb_path(folder, "target"),
         "source": photographs.lmdb_path(folder, "source"),
@@ -157,9 +155,7 @@ def main() -> None:
         unit = "files" if field == "parent_files" else "KiB"
         print(f"growth of {field:18} {slope:10.1f} {unit} an hour")
     content = {"samples": [s._asdict() for s in samples], "growth_per_hour": slopes}
-    OUT.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(content, indent=1) + "\n"
-    (OUT / "soak.json").write_text(text, encoding="utf-8")
+    save(OUT / "soak.json", content)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from sjft_tools.pycaffe import import_caffe
 
 caffe = import_caffe()
 
-from sjft import prefetch  # noqa: E402
+from stream_times import watch_stream  # noqa: E402
 
 TOPS = ["data", "target_label", "source_label"]
 CLASSES = 100
@@ -62,19 +62,6 @@ def dummy_data(shapes: list[tuple[int, ...]]) -> Message:
     """Return a DummyData layer with tops of `shapes`."""
     fields = [{"dim": list(shape)} for shape in shapes]
     return {"name": "data", "type": "DummyData", "top": TOPS, "dummy_data_param": {"shape": fields}}
-
-
-def watch_stream(waited: list[float], took: list[float]) -> None:
-    """Note the seconds of every batch that a layer takes: waited for, and in all."""
-    take = prefetch.PrefetchedStream.next_into
-
-    def watched(stream: Any, out: Any) -> float:
-        begin = time.perf_counter()
-        waited.append(take(stream, out))
-        took.append(time.perf_counter() - begin)
-        return waited[-1]
-
-    setattr(prefetch.PrefetchedStream, "next_into", watched)  # noqa: B010
 
 
 def main() -> None:

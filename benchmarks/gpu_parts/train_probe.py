@@ -25,7 +25,7 @@ from sjft_tools.pycaffe import import_caffe
 
 caffe = import_caffe()
 
-from sjft import prefetch  # noqa: E402
+from stream_times import watch_stream  # noqa: E402
 
 _WARM_UP = 4
 _FEWEST = 3
@@ -35,7 +35,7 @@ def main() -> None:
     asked = json.loads(sys.argv[1])
     joint, batch, gpu = nets.NETS[asked["net"]], asked["batch"], asked["gpu"]
     waited: list[float] = []
-    watch_stream(waited)
+    watch_stream(waited, took=[])
     nets.use(caffe, gpu)
     free = free_mib(gpu)
     start = time.perf_counter()
@@ -64,17 +64,6 @@ def main() -> None:
     print(json.dumps(found), flush=True)
     if not dummy:
         solver.net.layers[0].close()
-
-
-def watch_stream(waited: list[float]) -> None:
-    """Note the seconds that each batch was waited for."""
-    take = prefetch.PrefetchedStream.next_into
-
-    def watched(stream: Any, out: Any) -> float:
-        waited.append(take(stream, out))
-        return waited[-1]
-
-    setattr(prefetch.PrefetchedStream, "next_into", watched)  # noqa: B010
 
 
 def free_mib(gpu: int | None) -> float:
