@@ -54,7 +54,7 @@ def command(out: Path, *words: str) -> Finished[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=900,
+        timeout=1800,
         check=False,
     )
 
