@@ -114,6 +114,27 @@ def test_snapshot_folder_missing(job: Path, only_failure: Callable[[], str]) -> 
     assert "-> mkdir -p snapshots" in only_failure()
 
 
+@pytest.mark.parametrize(
+    ("prefix", "files"),
+    [
+        ('snapshot_prefix: "snapshots"', "snapshots/solver_iter_N.caffemodel"),
+        ("", "solver_iter_N.caffemodel"),
+    ],
+)
+def test_names_of_snapshots_as_caffe_completes_them(
+    job: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    prefix: str,
+    files: str,
+) -> None:
+    given = 'snapshot_prefix: "snapshots/joint"'
+    assert given in SOLVER
+    write_job(job, solver=SOLVER.replace(given, prefix))
+    monkeypatch.chdir(job)
+    assert f"ok    snapshots: {files}\n" in check("solver.prototxt", capsys)
+
+
 def test_unknown_sjft_layer(job: Path, only_failure: Callable[[], str]) -> None:
     write_job(job, net=NET.replace('"TargetDataLayer"', '"TargetLayer"'))
     assert "did you mean 'TargetDataLayer'?" in only_failure()

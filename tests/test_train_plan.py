@@ -14,7 +14,8 @@ from google.protobuf import text_format
 from processes import SJFT, read_until
 from sjft.errors import InputError
 from sjft_tools.commands.train import add_arguments
-from sjft_tools.training.plan import Plan, make_plan, snapshot_prefix, working_solver
+from sjft_tools.solver_files import snapshot_prefix
+from sjft_tools.training.plan import Plan, make_plan, working_solver
 from train_job import messages
 
 NET = """

@@ -86,6 +86,16 @@ def elsewhere(path: str, seen_from: str = "") -> str:
     return "correct the path; paths are seen from the folder in which caffe is started"
 
 
+def snapshot_prefix(solver: Any, path: str) -> str:
+    """Return the snapshot_prefix of the solver in the file `path`, as Caffe completes it."""
+    if not solver.HasField("snapshot_prefix"):
+        return os.path.splitext(path)[0]
+    prefix = str(solver.snapshot_prefix)
+    if os.path.isdir(prefix):
+        return os.path.join(prefix, os.path.splitext(os.path.basename(path))[0])
+    return prefix
+
+
 def solver_nets(solver: Any, path: str, net_type: Any) -> list[SolverNet]:
     """Return the train net and all test nets of the SolverParameter `solver` in the file `path`.
 

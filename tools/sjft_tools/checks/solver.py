@@ -13,7 +13,7 @@ from sjft_tools.checks.data_bases import DataBases
 from sjft_tools.checks.data_layers import check_data_layers
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.pycaffe import caffe_messages, import_caffe
-from sjft_tools.solver_files import SolverNet, read_message, solver_nets
+from sjft_tools.solver_files import SolverNet, read_message, snapshot_prefix, solver_nets
 
 _BUILD = """
 import sys, caffe
@@ -78,8 +78,8 @@ def snapshots(solver: Any, path: str) -> tuple[None, str]:
     """The folder of the snapshots exists and can be written to, as Caffe checks at start."""
     if not solver.snapshot and not solver.snapshot_after_train:
         return None, "none are written"
-    prefix = solver.snapshot_prefix or os.path.splitext(path)[0]
-    folder = prefix if os.path.isdir(prefix) else os.path.dirname(prefix) or "."
+    prefix = snapshot_prefix(solver, path)
+    folder = os.path.dirname(prefix) or "."
     if not os.path.isdir(folder):
         raise CheckFailed(
             f"the folder {folder} of snapshot_prefix {prefix!r} does not exist",

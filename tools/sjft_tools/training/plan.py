@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from sjft.errors import InputError
 from sjft.solver_state import HDF5_SIGNATURE
 from sjft_tools.checks.solver import layer_types, snapshots
 from sjft_tools.pycaffe import import_caffe
-from sjft_tools.solver_files import read_message, solver_nets
+from sjft_tools.solver_files import read_message, snapshot_prefix, solver_nets
 from sjft_tools.training.snapshot_files import IncompleteError, read_model, read_state
 from sjft_tools.training.snapshots import STATE, SnapshotFile, snapshot_files
 
@@ -81,16 +80,6 @@ def make_plan(args: argparse.Namespace) -> Plan:
         goes_on=args.resume or args.snapshot is not None,
         resumption=_resumption(args),
     )
-
-
-def snapshot_prefix(solver: Any, path: str) -> str:
-    """Return the snapshot_prefix of the solver in the file `path`, as Caffe completes it."""
-    if not solver.HasField("snapshot_prefix"):
-        return os.path.splitext(path)[0]
-    prefix = str(solver.snapshot_prefix)
-    if os.path.isdir(prefix):
-        return os.path.join(prefix, os.path.splitext(os.path.basename(path))[0])
-    return prefix
 
 
 def working_solver(plan: Plan, working_prefix: str) -> Any:
