@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from sjft.errors import InputError
+from sjft_tools import file_lock
 
 LOCK = "lock"
 PATIENCE_S = 60.0
@@ -21,21 +22,22 @@ def run_lock(folder: str) -> Iterator[int]:
     """Hold the lock of the run folder `folder`; yield its descriptor, to be passed on to commands.
 
     They hold it too, so that after a kill the next run waits for the command that is still ending.
-    Raises InputError if it does not within PATIENCE_S.
+    Raises InputError if it does not within PATIENCE_S, or if there are no locks.
     """
-    descriptor = os.open(os.path.join(folder, LOCK), os.O_CREAT | os.O_RDWR, 0o666)
+    path = os.path.join(folder, LOCK)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        _wait_for(descriptor, folder)
+        _wait_for(descriptor, path, folder)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, folder: str) -> None:
+def _wait_for(descriptor: int, path: str, folder: str) -> None:
     start, said = time.monotonic(), False
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file_lock.lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pass
         if time.monotonic() - start > PATIENCE_S:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sjft.errors import InputError
+from sjft_tools import file_lock
 
 _LOCK = "lock"
 #: A run that was killed may take a while to vanish from memory.
@@ -41,7 +42,8 @@ class Workplace(NamedTuple):
 def workplace(prefix: str) -> Iterator[Workplace]:
     """Hold the workplace of the snapshot_prefix `prefix`, free of what a killed run left there.
 
-    It is gone afterwards. Raises InputError if another run holds it or it cannot be made.
+    It is gone afterwards. Raises InputError if another run holds it, or if it cannot be made or
+    locked.
     """
     parent, name = os.path.split(prefix)
     folder = os.path.join(parent, f".{name}.partial")
@@ -71,7 +73,7 @@ def _locked(folder: str, prefix: str) -> int:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             # FileNotFoundError: the run that held it removed the folder just now
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_lock.lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 return descriptor
         if descriptor >= 0:
