@@ -64,6 +64,8 @@ build() {
         changes+=("$TOOLS_CAFFE"/patches/cuda/*.patch)
         options+=(-DCUDA=ON "-DCMAKE_CUDA_COMPILER=$NVCC" "-DCMAKE_CUDA_ARCHITECTURES=$CUDA_ARCHITECTURES"
             "-DCUDA_INCLUDES=$CUDA_INCLUDES" "-DCUDA_LIBRARIES=$CUDA_LIBRARIES")
+        # Debian's toolkit has its headers among the system's, where CMake does not look.
+        [ -e "$TOOLKIT/include/cuda_runtime.h" ] || options+=(-DCUDAToolkit_INCLUDE_DIR=/usr/include)
     fi
     "$TOOLS_CAFFE/fetch.sh" "$work" 2>&1 | tee -a "$LOG" | grep '^fetch.sh: fetching' ||
         failed fetch.sh
