@@ -46,13 +46,12 @@ def run(folder: Path, draw: random.Random | None) -> bool:
             break
     if draw is not None:
         time.sleep(draw.uniform(0, MOST_SECONDS))
-    is_killed = draw is not None and process.poll() is None
-    if is_killed:
-        process.send_signal(signal.SIGKILL)
+        process.kill()  # unless it has ended
     rest = process.stdout.read()
     status = process.wait()
     watchdog.cancel()
-    assert status == (-signal.SIGKILL if is_killed else 0), b"".join(lines) + rest
+    is_killed = draw is not None and status == -signal.SIGKILL
+    assert is_killed or status == 0, b"".join(lines) + rest
     return is_killed
 
 
