@@ -21,7 +21,7 @@ from sjft_tools.experiment.validation import check_options
 
 def test_rounds_go_from_images_to_a_report(undisturbed: tuple[Path, str]) -> None:
     folder, output = undisturbed
-    assert "rounds: 3, the result is of round 3: all 3 rounds" in output
+    assert "rounds: 3, the result is of round 3: every round of the experiment was" in output
     target = ImageLmdb(str(folder / "target_train_lmdb"))
     before = read_levels(None, target).levels
     for number in (1, 2):

@@ -80,7 +80,7 @@ def _rounds(plan: Plan, steps: Steps) -> Outcome:
             steps.run(plan.hardening(number))
             if not _moved(plan, number):
                 return Outcome(number, best, "no target image's neighbourhood grows any more")
-    return Outcome(last, best, f"all {last} rounds of the experiment were trained")
+    return Outcome(last, best, "every round of the experiment was trained")
 
 
 def _accuracy(plan: Plan, number: int) -> float | None:
