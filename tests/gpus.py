@@ -24,3 +24,9 @@ def require_caffe_on_a_gpu() -> None:
     """Skip the test where Caffe cannot use a GPU."""
     if why_no_gpu():
         pytest.skip("needs a GPU and a Caffe built with CUDA")
+
+
+def require_caffe_for_the_cpu() -> None:
+    """Skip the test where Caffe was built with CUDA, or says of a missing GPU something else."""
+    if "CPU-only" not in why_no_gpu():
+        pytest.skip("this Caffe was built for a GPU")

@@ -10,6 +10,7 @@ import pytest
 
 from check_job import NET, SOLVER, check, check_with_one_failure, failures, make_job, write_job
 from conftest import run_sjft
+from gpus import require_caffe_for_the_cpu
 
 
 @pytest.fixture
@@ -146,8 +147,8 @@ def test_typo_in_a_bottom(job: Path, only_failure: Callable[[], str]) -> None:
     assert "FAIL  Caffe builds the solver: it stops: Unknown bottom blob 'pol'" in message
 
 
-@pytest.mark.skipif("CAFFE_ROOT" in os.environ, reason="a Caffe of one's own may know GPUs")
 def test_gpu_solver_for_a_cpu_caffe(job: Path, only_failure: Callable[[], str]) -> None:
+    require_caffe_for_the_cpu()
     write_job(job, solver=SOLVER.replace("solver_mode: CPU", "solver_mode: GPU"))
     message = only_failure()
     assert "Cannot use GPU in CPU-only Caffe" in message and "-> set solver_mode: CPU" in message

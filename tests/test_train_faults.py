@@ -14,6 +14,7 @@ import pytest
 from _pytest.monkeypatch import MonkeyPatch  # pytest itself has it since 6.2
 
 from caffe_nets import BODY, python_layer
+from gpus import require_caffe_for_the_cpu
 from joint_world import World, make_world
 from processes import descendants
 from train_job import (
@@ -67,8 +68,8 @@ def test_training_that_diverges(finished: Path, tmp_path: Path, base_lr: float, 
     assert not debris(folder)
 
 
-@pytest.mark.skipif("CAFFE_ROOT" in os.environ, reason="a Caffe of one's own may know GPUs")
 def test_a_gpu_for_a_caffe_without(world: World, tmp_path: Path) -> None:
+    require_caffe_for_the_cpu()
     write_job(tmp_path, world)
     words = train(tmp_path, "--gpu", "0", status=1)
     assert "the process that trains ended before training began: Cannot use GPU in CPU-o" in words

@@ -45,7 +45,8 @@ HAVE=$(cat "$VENV/sjft-extras" 2>/dev/null || true)
 EXTRAS=$(printf '%s\n' ${HAVE//,/ } "$@" | sort -u | paste -s -d ,)
 if [ "$(cat "$VENV/sjft-content" 2>/dev/null)" != "$CONTENT" ] || [ "$HAVE" != "$EXTRAS" ]; then
     say "installing Python packages in $VENV"
-    PIP=("$VENV/bin/python" -m pip install --quiet --disable-pip-version-check)
+    PIP=("$VENV/bin/python" -m pip install --disable-pip-version-check)
+    [ -t 2 ] || PIP+=(--quiet)  # in a terminal pip shows how far its downloads are
     "${PIP[@]}" 'pip>=21.3'  # the first that makes editable installs with today's setuptools
     "${PIP[@]}" "${PINS[@]}" --editable "$CHECKOUT[$EXTRAS]"
     echo "$EXTRAS" >"$VENV/sjft-extras"
