@@ -14,6 +14,7 @@ import pytest
 
 from processes import SJFT, run
 from sjft.errors import InputError
+from sjft.prefetch import BatchStream
 from sjft.transforms import Geometry, apply_view, central_view
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.pycaffe import import_caffe
@@ -141,3 +142,12 @@ def make_lmdb(tmp_path: Path) -> Callable[..., str]:
         return os.fspath(write_image_lmdb(tmp_path / name, images, labels, names))
 
     return make
+
+
+@pytest.fixture
+def opened() -> Iterator[list[BatchStream]]:
+    """Streams put in here are closed after the test."""
+    streams: list[BatchStream] = []
+    yield streams
+    for stream in streams:
+        stream.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -15,17 +14,8 @@ from processes import shared_memory, stays_in_shared_memory
 from sjft.batches import JointBatches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams, parse_joint_data
-from sjft.prefetch import BatchStream, open_stream
+from sjft.prefetch import open_stream
 from sjft.ring import Ring, affordable_depth, batch_bytes
-
-
-@pytest.fixture
-def opened() -> Iterator[list[BatchStream]]:
-    """Streams put in here are closed after the test."""
-    streams: list[BatchStream] = []
-    yield streams
-    for stream in streams:
-        stream.close()
 
 
 @pytest.mark.parametrize("workers, depth", [(0, 4), (1, 1), (1, 4), (2, 3), (3, 8), (5, 2)])

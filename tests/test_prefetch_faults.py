@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,8 @@ from processes import survivors
 from sjft.batches import JointBatches
 from sjft.errors import InputError
 from sjft.layer_params import parse_joint_data
-from sjft.prefetch import BatchStream, PrefetchedStream, open_stream
+from sjft.prefetch import PrefetchedStream, open_stream
 from sjft.worker_handle import WorkerError
-
-
-@pytest.fixture
-def opened() -> Iterator[list[BatchStream]]:
-    """Streams put in here are closed after the test."""
-    streams: list[BatchStream] = []
-    yield streams
-    for stream in streams:
-        stream.close()
 
 
 def test_a_killed_worker_is_replaced_and_no_batch_is_lost(
