@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from browser import look_at
-from conftest import REPO, draw_image, run_sjft
+from conftest import draw_image, run_sjft
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
@@ -22,8 +22,6 @@ from sjft_tools.experiment.environment import in_turn, note_start, read_starts
 from sjft_tools.experiment.finished import sentence
 from sjft_tools.experiment.page import Bar, Page
 from sjft_tools.experiment.pictures import picture_of_file, thumbnail
-from sjft_tools.experiment.run_folder import claim_run_folder
-from sjft_tools.experiment.runner import write_report
 from sjft_tools.experiment.sections.hard_samples import hardest_images
 
 SECTIONS = ["Accuracy", "Training", "Selected source images", "Hard samples"]
@@ -222,95 +220,3 @@ def test_it_is_written_from_any_folder(undisturbed: tuple[Path, str]) -> None:
     page.unlink()
     assert f"wrote {page}" in run_sjft("report", "run", cwd=page.parent.parent)
     assert page.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("source_lmdb", "source LMDB"),
-        ("round_2/selection.json", "selection.json cannot be read (No such file or directory): "),
-        ("round_3/test_details/per_class.csv", "per_class.csv cannot be read"),
-        ("round_3/test_details/confusion.png", "the picture "),
-    ],
-)
-def test_what_is_lost_is_named(undisturbed: tuple[Path, str], name: str, words: str) -> None:
-    folder, _ = undisturbed
-    lost, aside = folder / name, folder / "aside"
-    before = (folder / "report.html").read_bytes()
-    lost.rename(aside)
-    try:
-        output = run_sjft("report", folder, cwd=REPO, status=2)
-    finally:
-        aside.rename(lost)
-    assert words in output
-    assert str(lost) in output
-    assert "Traceback" not in output
-    assert (folder / "report.html").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("round_2/moves.json", b"{}"),
-        ("round_1/selection.json", b""),
-        ("round_3/test.json", b"\xff"),
-        ("round_3/test_details/per_class.csv", b"label,name\n0,a\n"),
-        ("round_3/test_details/per_class.csv", b"\xff"),
-        ("steps/curves.done.json", b"{}"),
-        ("summary.json", b"{"),
-        ("summary.json", b'{"rounds": 3}'),
-    ],
-)
-def test_what_is_spoilt_is_named(
-    undisturbed: tuple[Path, str], name: str, content: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, _ = undisturbed
-    monkeypatch.chdir(REPO)
-    spoilt = folder / name
-    before = spoilt.read_bytes()
-    spoilt.write_bytes(content)
-    try:
-        with pytest.raises(InputError, match=f"^{spoilt} is (not what the run has made|damaged): "):
-            write_report(str(folder))
-    finally:
-        spoilt.write_bytes(before)
-
-
-def test_what_is_no_finished_run(undisturbed: tuple[Path, str], tmp_path: Path) -> None:
-    """One sentence, without anything of Python's."""
-    file, empty, begun = tmp_path / "file", tmp_path / "empty", tmp_path / "begun"
-    file.touch()
-    empty.mkdir()
-    begun.mkdir()
-    claim_run_folder(str(begun), "digits")
-    none = "holds no finished run of 'sjft run', which would have made steps/run.json in it: exp"
-    for path, message in (
-        (tmp_path / "nowhere", "does not exist: expected the run folder of a finished 'sjft run'"),
-        (file, "is not a folder: expected the run folder of a finished 'sjft run'"),
-        (empty, none),
-        (REPO / "docs", none),
-        (begun, "holds no finished run of 'sjft run', only one that has begun: give the same 's"),
-    ):
-        output = run_sjft("report", path, cwd=tmp_path, status=2)
-        assert f"{path.name} {message}" in output
-        assert "Errno" not in output and "Traceback" not in output
-
-
-def test_a_run_whose_experiment_was_changed(
-    undisturbed: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its report would mix the old results with the new settings."""
-    folder, _ = undisturbed
-    monkeypatch.chdir(REPO)
-    copy = folder / "experiment.yaml"
-    before = copy.read_text()
-    assert "k0: 20" in before
-    copy.write_text(before.replace("k0: 20", "k0: 30"))
-    try:
-        with pytest.raises(InputError, match="the step round_1_adapt is not done as its exp"):
-            write_report(str(folder))
-        copy.write_text(before.replace("88.1", "88.7"))  # a figure to be shown beside
-        assert "88.7" in Path(write_report(str(folder))).read_text()
-    finally:
-        copy.write_text(before)
-        write_report(str(folder))
