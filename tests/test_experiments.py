@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import shlex
-from argparse import Namespace
 from pathlib import Path
 from string import Template
 
@@ -15,9 +13,9 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from conftest import REPO
+from pages import parser_of
 from sjft_tools.adapting import adapt
 from sjft_tools.cli import COMMANDS
-from sjft_tools.command import Parser
 
 EXPERIMENTS = ["stanford_dogs", "flowers102", "caltech256", "mit67"]
 #: What a user sets before typing the commands.
@@ -54,14 +52,6 @@ def shell_lines(experiment: str) -> list[list[str]]:
     return lines
 
 
-def parsed(words: list[str]) -> Namespace:
-    """The options of a command of sjft, as its own parser takes them."""
-    module = importlib.import_module(f"sjft_tools.commands.{words[1].replace('-', '_')}")
-    parser = Parser(prog=f"sjft {words[1]}")
-    module.add_arguments(parser)
-    return parser.parse_args(words[2:])
-
-
 def lmdbs(net: Path) -> set[str]:
     """The LMDBs that a net's data layers name."""
     message = text_format.Parse(net.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
@@ -83,7 +73,7 @@ def test_every_command_is_one_that_sjft_takes(experiment):
         if words[0] == "mkdir":
             continue
         assert words[0] == "sjft" and words[1] in COMMANDS, words
-        options = parsed(words)
+        options = parser_of(words[1]).parse_args(words[2:])
         for word in words[2:]:
             if word.startswith("prototxt/"):
                 assert (REPO / word).is_file(), word
