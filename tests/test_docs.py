@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import REPO
+from conftest import REPO, run_sjft
 from pages import (
     PAGES,
     anchors,
@@ -19,6 +19,7 @@ from pages import (
     text_of,
 )
 from sjft_tools.cli import COMMANDS
+from sjft_tools.examples import EXAMPLES
 
 
 def commands(program: str) -> list[list[str]]:
@@ -58,6 +59,16 @@ def test_sjft_takes_every_command(capsys: pytest.CaptureFixture[str]) -> None:
             parser.parse_args(words)
         except SystemExit:
             pytest.fail(f"{page}: sjft {command} {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_every_help_has_examples_that_sjft_takes() -> None:
+    assert list(EXAMPLES) == list(COMMANDS)
+    for command, text in EXAMPLES.items():
+        found = [words for words in shell_commands(text) if words[0] == "sjft"]
+        assert found and {words[1] for words in found} == {command}
+        for words in found:
+            parser_of(command).parse_args(words[2:])
+    assert EXAMPLES["retrieve"] in run_sjft("retrieve", "--help")
 
 
 def test_commands_stand_in_fences() -> None:

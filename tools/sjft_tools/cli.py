@@ -13,35 +13,51 @@ from typing import NoReturn
 from sjft import __version__
 from sjft.errors import InputError, did_you_mean
 
-#: subcommand -> what it does; its module is sjft_tools.commands.<name with _ for ->
-COMMANDS = {
-    "check": "test everything that training needs, before training",
-    "convert": "write an image LMDB from a list of files or a folder per class",
-    "index": "write the side files for an image LMDB that Caffe's own tools made",
-    "fit-bins": "fit the adaptive histogram bins on the target images",
-    "retrieve": "find the nearest source images of every target image",
-    "merge": "join what 'sjft retrieve --shard' computed in parts",
-    "leaks": "find source images that show a picture of the target's test set",
-    "random-neighbours": "draw source images at random, for the paper's comparisons",
-    "neighbours": "report what is selected at each K_0: images, classes, overlap, distances",
-    "gallery": "draw target images beside their neighbours",
-    "train": "train a net, to be stopped and resumed at any moment",
-    "plot": "draw training curves from logs",
-    "evaluate": "measure a trained net's accuracy on an image LMDB",
-    "fuse": "average the scores of several models",
-    "harden": "give the target images that a trained net finds hard more neighbours",
-    "graft": "put the two heads and the joint data layer on any classification net",
-    "prototxt": "regenerate the nets and solvers under prototxt/",
-    "adapt": "a solver and its net with other data, schedule and snapshots",
-    "models": "list the published weights; what of a weights file a net would load",
-    "view": "show a net in netscope with all shapes, or draw it; check what netscope reads",
-    "import-original": "turn the text files of the authors' Caffe into LMDBs and files of sjft",
-    "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
-    "run": "run an experiment from images to report, in rounds",
-    "report": "the report of a finished 'sjft run', once more",
-    "bundle": "pack Caffe, Python and sjft for a machine without network",
-    "demo": "run the whole method on embedded data",
+#: what the commands are about -> subcommand -> what it does; its module is
+#: sjft_tools.commands.<name with _ for ->
+GROUPS = {
+    "everything at once": {
+        "run": "run an experiment from images to report, in rounds",
+        "report": "write the report of a finished 'sjft run' once more",
+        "demo": "run the whole method on embedded data",
+    },
+    "images": {
+        "convert": "write an image LMDB from folders, a list or a published data set",
+        "index": "write the side files for an image LMDB that Caffe's own tools made",
+        "leaks": "find source images that show a picture of the target's test set",
+    },
+    "neighbours": {
+        "fit-bins": "fit the adaptive histogram bins on the target images",
+        "retrieve": "find the nearest source images of every target image",
+        "merge": "join what 'sjft retrieve --shard' computed in parts",
+        "random-neighbours": "draw source images at random, for the paper's comparisons",
+        "neighbours": "report what is selected at each K_0: images, classes, overlap, distances",
+        "gallery": "draw target images beside their neighbours",
+    },
+    "nets": {
+        "prototxt": "write nets and solvers for a target set of one's own",
+        "graft": "put the two heads and the joint data layer on any classification net",
+        "adapt": "write a solver and its net anew with other data, schedule and snapshots",
+        "models": "list the published weights; tell what of a weights file a net would load",
+        "view": "show a net in netscope with all shapes, or draw it; check what netscope reads",
+    },
+    "training": {
+        "check": "test everything that training needs, before training",
+        "train": "train a net, to be stopped and resumed at any moment",
+        "plot": "draw training curves from logs",
+        "harden": "give the target images that a trained net finds hard more neighbours",
+    },
+    "results": {
+        "evaluate": "measure a trained net's accuracy on an image LMDB",
+        "fuse": "average the scores of several models",
+    },
+    "other Caffes and machines": {
+        "import-original": "turn the text files of the authors' Caffe into LMDBs and files of sjft",
+        "upgrade-prototxt": "turn a net of the authors' Caffe into one of stock layers and sjft's",
+        "bundle": "pack Caffe, Python and sjft for a machine without network",
+    },
 }
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 NO_ROOM_OR_LEAVE = (
     errno.ENOSPC,
@@ -60,12 +76,15 @@ EXIT_NO_READER = 141  # what a shell makes of SIGPIPE
 
 def _top_parser() -> argparse.ArgumentParser:
     width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    lines = "\n".join(
+        f"\n{title}:\n" + "\n".join(f"  {name:<{width}}  {text}" for name, text in group.items())
+        for title, group in GROUPS.items()
+    )
     parser = argparse.ArgumentParser(
         prog="sjft",
         usage="sjft COMMAND ...",
-        description="Selective joint fine-tuning with Caffe.",
-        epilog=f"commands:\n{lines}\n\n'sjft COMMAND --help' shows a command's options.",
+        description=f"Selective joint fine-tuning with Caffe.\n{lines}",
+        epilog="'sjft COMMAND --help' shows a command's options and examples.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"sjft {__version__}")
@@ -108,10 +127,15 @@ def _run_command(command: str, arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _raise_interrupt)
     try:
         # here, as importing takes so long that it may well be interrupted
-        from sjft_tools.command import Parser, print_options
+        from sjft_tools.command import EXAMPLES_TITLE, Parser, print_options
+        from sjft_tools.examples import EXAMPLES
 
         module = importlib.import_module(f"sjft_tools.commands.{command.replace('-', '_')}")
-        parser = Parser(prog=f"sjft {command}", description=module.__doc__)
+        parser = Parser(
+            prog=f"sjft {command}",
+            description=module.__doc__,
+            epilog=f"{EXAMPLES_TITLE}{EXAMPLES[command]}",
+        )
         module.add_arguments(parser)
         args = parser.parse_args(arguments)
         print_options(parser.prog, args)

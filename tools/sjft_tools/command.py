@@ -15,14 +15,27 @@ from sjft.errors import InputError
 Item = TypeVar("Item")
 
 
+EXAMPLES_TITLE = "examples:\n"
+
+
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Adds each option's default to its help, where there is one that the help does not tell."""
+    """Adds each option's default to its help, where there is one that the help does not tell.
+
+    Examples keep their lines.
+    """
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         told = action.help is not None and "(default" in action.help
-        if told or action.default is None or action.default is False:
+        if told or action.default in (None, False, "", []):
             return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(f'{value:g}' for value in action.default)})"
         return super()._get_help_string(action)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(EXAMPLES_TITLE):
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
