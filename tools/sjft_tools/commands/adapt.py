@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option, (metavar, text) in data.items():
         parser.add_argument(f"--{option}", metavar=metavar, help=text)
     some = integer_at_least(1)
-    parser.add_argument("--k0", type=some, metavar="N", help="neighbours in use at level 1")
+    parser.add_argument("--k0", type=some, metavar="K0", help="neighbours in use at level 1")
     parser.add_argument("--max-iter", type=some, metavar="N", help="iterations")
     parser.add_argument("--base-lr", type=_rate, metavar="X", help="learning rate at the start")
     parser.add_argument("--stepsize", type=some, metavar="N", help="iterations until it falls")

@@ -1,7 +1,8 @@
-"""Write an image LMDB: Caffe Datum records under running numbers, JPEG or PNG bytes as they are.
+"""Write images into an LMDB, for the layers of sjft and for Caffe's native Data layer.
 
-Caffe's native Data layer reads it too. Every image is decoded once: training meets no bad one. A
-conversion that was stopped goes on where it stood when the same command is given again.
+Records are Caffe's Datum under running numbers; JPEG and PNG bytes stay as they are, unless an
+option resizes the images. Every image is decoded once, so that training meets no bad one. A
+conversion that was stopped goes on where it was when the same command is given again.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         choices=range(1, 101),
         default=95,
         metavar="Q",
-        help="of JPEGs encoded anew, 1 to 100; other formats become PNG, without loss",
+        help="of JPEGs that are encoded anew, 1 to 100; all else becomes PNG, without loss",
     )
     parser.add_argument(
         "--shuffle",

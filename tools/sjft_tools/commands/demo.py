@@ -20,28 +20,40 @@ from sjft_tools.nets.demo import DEMO
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     some = integer_at_least(1)
-    parser.add_argument("--out", type=Path, default="build/demo", help="folder of all files")
     parser.add_argument(
-        "--seed", type=some, default=1, help="draws images, choice, weights, batches"
+        "--out", type=Path, default="build/demo", metavar="DIR", help="folder of all files"
+    )
+    parser.add_argument(
+        "--seed",
+        type=some,
+        default=1,
+        metavar="N",
+        help="of the drawn images, the choice of digits, weights and batches",
     )
     parser.add_argument(
         "--seeds",
         type=some,
         default=1,
-        help="repeat with as many seeds in a row, and show what the rounds add: the later ones "
+        metavar="N",
+        help="repeat with N seeds in a row, and show what the rounds add: the later ones "
         "once more without hard samples",
     )
     parser.add_argument(
         "--iterations",
         type=some,
         default=DEMO.max_iter,
+        metavar="N",
         help="of the first round and of training on the target alone; later rounds in proportion",
     )
-    parser.add_argument("--per-class", type=some, default=3, help="training digits of each class")
     parser.add_argument(
-        "--glyphs", type=some, default=200, help="source images of each glyph class"
+        "--per-class", type=some, default=3, metavar="N", help="training digits of each class"
     )
-    parser.add_argument("--k", type=some, default=900, help="neighbours kept for each target image")
+    parser.add_argument(
+        "--glyphs", type=some, default=200, metavar="N", help="source images of each glyph class"
+    )
+    parser.add_argument(
+        "--k", type=some, default=900, metavar="K", help="neighbours kept for each target image"
+    )
     parser.add_argument(
         "--with-random",
         action="store_true",

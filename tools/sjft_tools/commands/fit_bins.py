@@ -23,26 +23,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes = ", ".join(f"{size} for {bank}" for bank, size in DEFAULT_RESIZE.items())
     parser.add_argument("target", metavar="TARGET_LMDB", help="the target's training images")
     parser.add_argument("bins_file", metavar="BINS.npz", help="the file to write")
-    parser.add_argument("--bank", choices=list(DEFAULT_RESIZE), default="alexnet", help="filters")
     parser.add_argument(
-        "--weights", help="AlexNet's conv1 and conv2, a .caffemodel or .npz; for that bank only"
+        "--bank", choices=list(DEFAULT_RESIZE), default="alexnet", help="the filter bank"
     )
     parser.add_argument(
-        "--bins", type=integer_at_least(2), default=100, help="bins per channel of the bank"
+        "--weights",
+        metavar="FILE",
+        help="AlexNet's conv1 and conv2, a .caffemodel or .npz; for that bank only",
+    )
+    parser.add_argument(
+        "--bins",
+        type=integer_at_least(2),
+        default=100,
+        metavar="N",
+        help="bins per channel of the bank",
     )
     parser.add_argument(
         "--resize",
         type=integer_at_least(1),
-        help=f"warp images to this many pixels square before filtering; if not given, {sizes}",
+        metavar="N",
+        help=f"warp images to N x N pixels before filtering (default: {sizes})",
     )
     parser.add_argument(
         "--resolution",
         type=integer_at_least(1),
-        help="reduce larger images to this many pixels square first: for a target and a source of "
-        "different resolutions, the lower of the two (default: no reduction)",
+        metavar="N",
+        help="reduce larger images to N x N pixels first: for a target and a source of different "
+        "resolutions, the lower of the two (default: no reduction)",
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="of the filter bank")
+    add_backend(parser)
     add_force(parser)
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Add --backend."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="what computes the filters' responses; auto takes the fastest that is there",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

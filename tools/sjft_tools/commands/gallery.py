@@ -18,7 +18,7 @@ _MOST_TARGETS = 200  # a picture of 32,000 pixels; few viewers open a larger one
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what sjft retrieve wrote")
+    parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what 'sjft retrieve' wrote")
     parser.add_argument("output", metavar="OUT.png", help="the picture to write")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(

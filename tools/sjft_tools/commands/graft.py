@@ -31,17 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     count = integer_at_least(1)
     parser.add_argument("net", metavar="NET.prototxt", help="a train_val or deploy net")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the files")
-    parser.add_argument("--target-classes", type=count, required=True, metavar="N", help=_CLASSES)
-    parser.add_argument("--source-classes", type=count, required=True, metavar="M", help=_CLASSES)
+    parser.add_argument(
+        "--target-classes", type=count, required=True, metavar="N", help="classes of the target set"
+    )
+    parser.add_argument(
+        "--source-classes", type=count, required=True, metavar="M", help="classes of the source set"
+    )
     parser.add_argument("--test-images", type=count, metavar="T", help=_TEST_IMAGES)
-    parser.add_argument("--crop", type=count, metavar="S", help="side of images (default: NET's)")
+    parser.add_argument(
+        "--crop", type=count, metavar="S", help="side of the crops, in pixels (default: NET's)"
+    )
     add_mean(parser, otherwise="NET's, else 104 117 123")
     add_training_options(parser)
     add_data_options(parser, DataPaths())
     add_force(parser)
 
 
-_CLASSES = "outputs of this classifier"
 _TEST_IMAGES = "images of the target's test set (default: as many as --target-test holds)"
 
 

@@ -49,16 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sigma0",
         type=integer_at_least(1),
+        metavar="N",
         help=f"by how much a wrong image's level grows (default: {_SIGMA0})",
     )
     parser.add_argument(
         "--sigma1",
         type=integer_at_least(1),
+        metavar="N",
         help=f"by how much an uncertain image's level grows, less than sigma0 (default: {_SIGMA1})",
     )
     parser.add_argument(
         "--most",
         type=integer_at_least(1),
+        metavar="N",
         help=f"how far levels grow (default: {MAX_LEVEL})",
     )
     delta = parser.add_mutually_exclusive_group()

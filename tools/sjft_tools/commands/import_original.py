@@ -39,6 +39,15 @@ from sjft_tools.neighbour_lmdb_writer import write_neighbours
 
 _QUALITY = 95
 _SOURCE, _TARGET = "source-images", "target-images"
+_PLACES = {
+    "FILE.txt": "the fork's text file",
+    "OUT_LMDB": "the folder to write",
+    "TARGET_LMDB": "what 'target-images' wrote",
+    "SOURCE_LMDB": "what 'source-images' wrote",
+    "NEIGHBORS_LMDB": "the folder to write",
+    "LEVELS.json": "the file to write",
+    "BINS.npz": "the file to write",
+}
 _BANKS = {ALEXNET: "alexnet", GABOR: "gabor"}
 
 
@@ -49,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     def add(kind: str, text: str, *places: tuple[str, str]) -> argparse.ArgumentParser:
         sub = kinds.add_parser(kind, help=text, description=f"{__doc__} Here: {text}.")
         for name, metavar in (("file", "FILE.txt"), *places):
-            sub.add_argument(name, metavar=metavar)
+            sub.add_argument(name, metavar=metavar, help=_PLACES[metavar])
         add_force(sub)
         return sub
 
@@ -59,7 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         (_TARGET, "a list of 'path number class index' lines, to one image LMDB per version"),
     ):
         images = add(kind, text, ("output", "OUT_LMDB"))
-        images.add_argument("--root", default="", metavar="DIR", help="root_folder of the paths")
+        images.add_argument(
+            "--root", default="", metavar="DIR", help="folder of the paths, the fork's root_folder"
+        )
         images.add_argument(
             "--resize",
             type=integer_at_least(1),
@@ -94,7 +105,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     bins = add(
         "bins", "'min max edge share ...' lines, to a bins file", target, ("output", "BINS.npz")
     )
-    bins.add_argument("--weights", help="AlexNet's conv1 and conv2, that the bins were fitted with")
+    bins.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="AlexNet's conv1 and conv2, with which the bins were fitted",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

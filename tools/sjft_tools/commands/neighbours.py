@@ -1,6 +1,6 @@
 """Report what a neighbour LMDB selects at each K_0: images, classes, overlap, distances.
 
-Killed before it has drawn the figure and started again it goes on behind the report.
+A run that was killed goes on when the same command is given again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _K0S = (50, 100, 300, 1000)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what sjft retrieve wrote")
+    parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what 'sjft retrieve' wrote")
     parser.add_argument(
         "--k0",
         type=integer_at_least(1),

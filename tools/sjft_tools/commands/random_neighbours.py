@@ -2,7 +2,7 @@
 
 For the paper's comparisons: joint training with all source samples (a K of at least the number of
 source images divided by that of target images), and with as many random ones as are selected
-otherwise (--images). Training reads the result as it reads that of `sjft retrieve`.
+otherwise (--images). Training reads the result as it reads that of 'sjft retrieve'.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import argparse
 import os
 import sys
 
-from sjft_tools.banks import BACKENDS
 from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.commands.fit_bins import add_backend
 from sjft_tools.matching.products import NAMES
 from sjft_tools.retrieval.bad_sources import MOST_BAD
 from sjft_tools.retrieval.inputs import Paths
@@ -35,11 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--k", type=integer_at_least(1), required=True, help="neighbours to keep per target image"
     )
-    parser.add_argument("--weights", help="as given to 'sjft fit-bins'")
+    parser.add_argument("--weights", metavar="FILE", help="as given to 'sjft fit-bins'")
     parser.add_argument(
         "--exclude", metavar="FILE", help="source images to leave out, as 'sjft leaks' writes it"
     )
-    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="of the filter bank")
+    add_backend(parser)
     add_product(parser)
     parser.add_argument(
         "--shard-size",

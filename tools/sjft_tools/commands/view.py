@@ -32,7 +32,9 @@ EDITOR = "https://ethereon.github.io/netscope/#/editor"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    parser.add_argument("net", nargs="+", metavar="NET.prototxt", help="with --check, one or more")
+    parser.add_argument(
+        "net", nargs="+", metavar="NET.prototxt", help="the net; with --check any number"
+    )
     parser.add_argument(
         "--output", metavar="FILE", help="the view (default: NET_view.prototxt, beside the net)"
     )

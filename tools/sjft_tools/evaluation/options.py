@@ -33,7 +33,7 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
         "--resize-shorter",
         type=integer_at_least(1),
         metavar="N",
-        help=f"scale their shorter side to N pixels before the crop (default: {_SHORTER} for "
+        help=f"scale the images' shorter side to N pixels before the crop (default: {_SHORTER} for "
         f"inputs of {_CROPS[0]} to {_CROPS[-1]} pixels; for others images keep their stored size)",
     )
     if DENSE in choices:
@@ -42,7 +42,7 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
             type=integer_at_least(1),
             nargs="+",
             metavar="N",
-            help=f"for dense: scale their shorter side to N pixels, for each N (default: "
+            help=f"for dense: scale the images' shorter side to N pixels, for each N (default: "
             f"{' '.join(map(str, _SCALES))})",
         )
     add_mean(parser, [104.0, 117.0, 123.0])
@@ -50,7 +50,11 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
         "--output", metavar="BLOB", help="the blob with the scores (default: the net's only output)"
     )
     parser.add_argument(
-        "--batch-size", type=integer_at_least(1), default=10, help="views per forward pass"
+        "--batch-size",
+        type=integer_at_least(1),
+        default=10,
+        metavar="N",
+        help="views per forward pass",
     )
     parser.add_argument(
         "--gpu", type=integer_at_least(0), metavar="N", help="number of the GPU (default: the CPU)"
@@ -58,7 +62,7 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
     parser.add_argument(
         "--scores",
         metavar="FILE.npz",
-        help="write every image's scores there too; a run that was killed goes on where it was",
+        help="write every image's scores there too; a run that is killed can go on then",
     )
 
 
