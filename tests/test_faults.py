@@ -92,6 +92,16 @@ def test_caffe_train_killed_leaves_no_process_no_memory_no_lock(
         put(path, "zzz")
 
 
+@pytest.mark.parametrize("to", ["2> /dev/full", "2> >(exec true)", "<&- >&- 2>&-"])
+def test_caffe_train_goes_on_when_its_log_takes_nothing(
+    world: World, tmp_path: Path, to: str
+) -> None:
+    """A full disk; a terminal, or a program that read the log, which is gone; no log at all."""
+    write_caffe_solver(tmp_path, world, report_every=1)
+    run("bash", "-c", f"trap '' PIPE; exec caffe train -solver solver.prototxt {to}", cwd=tmp_path)
+    assert (tmp_path / "x_iter_20.solverstate").exists()
+
+
 NO_ROOM = """
 import os, resource, signal, sys
 import numpy as np

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 from sjft.errors import InputError
+from sjft.log import say
 
 
 class BadImages:
@@ -28,9 +28,7 @@ class BadImages:
                     f"{count} images cannot be used, more than max_bad_images = {self._limit} "
                     f"allows; the last: {sentence}"
                 )
-            print(
-                f"sjft: {sentence}; others stand in for it (bad images so far: {count}, at most "
-                f"{self._limit})",
-                file=sys.stderr,
-                flush=True,
+            say(
+                f"{sentence}; others stand in for it (bad images so far: {count}, at most "
+                f"{self._limit})"
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from sjft.command_line import check_one_gpu, is_embedded, process_arguments
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
 from sjft.layer_tools import blobs, reported
+from sjft.log import say
 from sjft.prefetch import BatchStream, open_stream
 from sjft.resume import batches_before
 from sjft.wait_report import WaitReport
@@ -71,7 +71,7 @@ class DataLayer(caffe.Layer):
             prefetch.report_every,
             f"give it more 'workers' (now {prefetch.workers}), if there are cores for them",
         )
-        print(f"sjft: {type(self).__name__}: {batches.summary()}", file=sys.stderr, flush=True)
+        say(f"{type(self).__name__}: {batches.summary()}")
         train = self.phase == caffe.TRAIN
         first = batches_before(process_arguments(), train) if is_embedded() else 0
         self._stream = open_stream(batches, prefetch, first)
@@ -85,8 +85,7 @@ class DataLayer(caffe.Layer):
 
     def _say_where(self, batch: int) -> None:
         if batch:
-            name = type(self).__name__
-            print(f"sjft: {name}: goes on at batch {batch}", file=sys.stderr, flush=True)
+            say(f"{type(self).__name__}: goes on at batch {batch}")
 
     def reshape(self, bottom: Any, top: Any) -> None:
         """Give the tops their shapes, which never change."""

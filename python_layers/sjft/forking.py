@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import threading
 import traceback
 import warnings
@@ -21,6 +20,7 @@ from typing import Callable
 
 import cv2
 
+from sjft.log import flush_streams
 from sjft.parent_death import die_with_parent
 
 #: The terminal's and the batch system's signals go to all processes of a job, and are for the one
@@ -43,8 +43,7 @@ def fork_child(main: Callable[[], None]) -> int:
     """Fork a process that runs `main` and ends; return its id. Raises OSError without room."""
     parent = os.getpid()
     by_main_thread = threading.get_native_id() == parent
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush_streams()
     # blocked until the child has settled how it takes them
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
 from sjft.command_line import is_embedded
 from sjft.errors import InputError
+from sjft.log import say
 
 
 @contextlib.contextmanager
@@ -25,7 +25,7 @@ def reported(layer: Any) -> Iterator[None]:
     except InputError as error:
         text = str(error) if str(error).startswith(name) else f"{name}: {error}"
         if is_embedded():
-            print(f"sjft: error: {text}", file=sys.stderr, flush=True)
+            say(f"error: {text}")
         raise InputError(text) from None
     except Exception:
         if is_embedded():

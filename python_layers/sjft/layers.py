@@ -6,7 +6,6 @@ classes only translate: what they do stands in sjft/batches.py, prefetch.py and 
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import caffe
@@ -15,6 +14,7 @@ from sjft.data_layer import DataLayer, rank_and_ranks
 from sjft.errors import InputError
 from sjft.layer_params import parse_joint_data, parse_multi_task_loss, parse_target_data
 from sjft.layer_tools import blobs, reported
+from sjft.log import say
 from sjft.losses import as_labels, as_scores, softmax_loss, task_weights
 
 
@@ -231,10 +231,8 @@ class MultiTaskLossLayer(caffe.Layer):
     def _warn_of_no_loss_weight(self, top: Any) -> None:
         """Say once if Caffe, which keeps loss weights in the tops' diffs, will train on nothing."""
         if not self._warned and not any(blob.diff.flat[0] for blob in blobs(top)):
-            print(
-                "sjft: MultiTaskLossLayer: no top has a loss weight: unless another layer uses "
-                "them, nothing is trained; add loss_weight: 1 for the first top",
-                file=sys.stderr,
-                flush=True,
+            say(
+                "MultiTaskLossLayer: no top has a loss weight: unless another layer uses them, "
+                "nothing is trained; add loss_weight: 1 for the first top"
             )
         self._warned = True

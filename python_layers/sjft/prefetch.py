@@ -13,7 +13,6 @@ import json
 import os
 import select
 import socket
-import sys
 import time
 import weakref
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from sjft.bad_images import BadImages
 from sjft.batches import Batches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
+from sjft.log import say
 from sjft.nursery import Nursery, NurseryEnded
 from sjft.ring import Ring, affordable_depth
 from sjft.worker import BAD_INPUT, DONE
@@ -181,11 +181,7 @@ class PrefetchedStream(BatchStream):
                 return
             except NurseryEnded:
                 failure = _no_room(f"worker {worker.number}", OSError(0, "its nursery ended"))
-                print(
-                    "sjft: the nursery of workers has ended; a new one takes its place",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                say("the nursery of workers has ended; a new one takes its place")
                 self._nursery.close()
                 self._nursery = self._new_nursery()
             except OSError as error:
@@ -251,7 +247,7 @@ class PrefetchedStream(BatchStream):
                 raise WorkerError(
                     f"{MAX_DEATHS_PER_BATCH} workers in turn failed {at}; the last, {what}{words}"
                 )
-        print(f"sjft: {what} {at}; a new one takes its place{words}", file=sys.stderr, flush=True)
+        say(f"{what} {at}; a new one takes its place{words}")
 
 
 def _no_room(what: str, error: OSError) -> WorkerError:

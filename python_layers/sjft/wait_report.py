@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
+
+from sjft.log import say
 
 _TOO_MUCH = 0.05
 
@@ -29,11 +30,7 @@ class WaitReport:
         self._waited_s += waited_s
         if self._every and self._batches % self._every == 0:
             now = time.monotonic()
-            print(
-                f"sjft: {self._layer}: {self.sentence(now - self._since)}",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{self._layer}: {self.sentence(now - self._since)}")
             self._since, self._waited_s = now, 0.0
 
     def sentence(self, elapsed_s: float) -> str:
