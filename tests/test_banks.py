@@ -18,6 +18,7 @@ from sjft.images import decode_image
 from sjft_tools.banks import make_bank
 from sjft_tools.banks.bank import warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
+from sjft_tools.torch_precision import allow_tensor_float_32
 
 
 def test_gabor_kernels_follow_the_paper() -> None:
@@ -206,6 +207,39 @@ def test_responses_do_not_depend_on_the_threads_of_a_library(kind: str, tmp_path
     for one, other, here in zip(*found, bank.responses(images)):
         assert (one == other).all()
         assert (one == here).all()
+
+
+@pytest.mark.parametrize("kind", ["gabor torch", "gabor cuda"])
+def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
+    kind: str, tmp_path: Path
+) -> None:
+    bank = bank_of(kind, tmp_path)
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    found = []
+
+    class Asking(TorchFunctionMode):
+        """Asks for TensorFloat-32, as matching does on a GPU, before each product here."""
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            if "matmul" in function.__name__:
+                allow_tensor_float_32(True)
+                found.append(torch.get_float32_matmul_precision())
+            return function(*args, **(kwargs or {}))
+
+    images = np.stack([warp(draw_image(seed), bank) for seed in range(bank.batch)])
+    expected = bank.responses(images)
+    allow_tensor_float_32(True)
+    assert torch.get_float32_matmul_precision() == "high"
+    with Asking():
+        again = bank.responses(images)
+    assert len(found) >= 8
+    assert set(found) == {"highest"}
+    assert (again[0] == expected[0]).all()
+    allow_tensor_float_32(True)
+    assert torch.get_float32_matmul_precision() == "high"
+    allow_tensor_float_32(False)
 
 
 def test_torch_keeps_its_number_of_threads() -> None:

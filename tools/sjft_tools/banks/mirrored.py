@@ -21,6 +21,7 @@ from typing import Any, Callable, NamedTuple
 import numpy as np
 
 from sjft_tools.banks.torch_backend import TorchBackend
+from sjft_tools.torch_precision import in_float32
 
 _STRETCH = 192
 
@@ -139,7 +140,7 @@ def make_filters(kernels: list[list[np.ndarray]], side: int, backend: str) -> Fi
     on, by = Basis(*map(run.there, on)), Gains(*map(run.there, by))
 
     def by_torch(images: np.ndarray) -> Any:
-        with run.running() as torch:
+        with run.running() as torch, in_float32():
             out = torch.empty((len(images), *shape), dtype=torch.float32, device=run.device)
             filtered(run.there(images), on, by, out)
             return out

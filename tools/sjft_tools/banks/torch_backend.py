@@ -35,8 +35,9 @@ class TorchBackend:
     """Runs torch's operations so that rounding depends on neither other images nor threads.
 
     On the CPU each call keeps to the thread that makes it, for batches run side by side; that is
-    also faster than sharing out each operation. On a GPU TensorFloat-32, which keeps 10 bits, and
-    algorithms that are chosen by trial are ruled out.
+    also faster than sharing out each operation. On a GPU, convolutions in TensorFloat-32, which
+    keeps 10 bits, and algorithms that are chosen by trial are ruled out; matrix products need
+    torch_precision.in_float32() besides.
     """
 
     def __init__(self, backend: str) -> None:
@@ -51,7 +52,6 @@ class TorchBackend:
         self._threads = self.torch.get_num_threads()
         # For the whole process: set and reset by threads side by side, they would get mixed up.
         self.torch.backends.cudnn.allow_tf32 = False
-        self.torch.backends.cuda.matmul.allow_tf32 = False
         self.torch.backends.cudnn.deterministic = True
         self.torch.backends.cudnn.benchmark = False
 

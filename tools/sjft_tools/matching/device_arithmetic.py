@@ -9,6 +9,7 @@ import torch
 
 from sjft.errors import InputError
 from sjft_tools.matching.rounding import FLOAT32, TENSOR_FLOAT_32, Arithmetic
+from sjft_tools.torch_precision import allow_tensor_float_32
 
 # Bits more of an operand than float32 is tried with: more would not add up without rounding.
 _TRIED_BITS = 13
@@ -40,10 +41,9 @@ def fastest(device: torch.device) -> Arithmetic:
 def multiply_in(arithmetic: Arithmetic) -> None:
     """Have matrix products reckoned in `arithmetic` from now on, or in a better one.
 
-    In the whole process, so that threads side by side do not reset what others have set: who
-    multiplies says how, each time. Convolutions have a setting of their own.
+    In the whole process: see allow_tensor_float_32(). Convolutions have a setting of their own.
     """
-    torch.set_float32_matmul_precision("high" if arithmetic is TENSOR_FLOAT_32 else "highest")
+    allow_tensor_float_32(arithmetic is TENSOR_FLOAT_32)
 
 
 def keeps_bound(arithmetic: Arithmetic, device: torch.device) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from sjft.errors import InputError
 from sjft_tools.distance import Distance
 from sjft_tools.matching.rounding import Arithmetic
+from sjft_tools.torch_precision import allow_tensor_float_32
 
 #: Sources that a CPU takes at a time: enough for BLAS to run at its full rate.
 SOURCE_BLOCK = 1024
@@ -104,7 +105,7 @@ class TorchProduct:
 
     def add_product(self, total: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> None:
         """Add sources @ targets.T to `total`: S x n, T x n, S x T float32."""
-        self._torch.set_float32_matmul_precision("highest")
+        allow_tensor_float_32(False)
         as_tensor = self._torch.from_numpy
         as_tensor(total).addmm_(as_tensor(sources), as_tensor(targets).T)
 
@@ -195,7 +196,7 @@ def _exact_torch() -> Any:
     """Return torch, set to multiply float32 as float32: for that the bound on rounding holds."""
     import torch
 
-    torch.set_float32_matmul_precision("highest")
+    allow_tensor_float_32(False)
     return torch
 
 
