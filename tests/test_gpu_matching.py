@@ -19,6 +19,7 @@ from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import device_pairs, device_sources
 from sjft_tools.matching.device_arithmetic import fastest, keeps_bound
 from sjft_tools.matching.device_pairs import DevicePairs
+from sjft_tools.matching.exact import compiled_for_gpu
 from sjft_tools.matching.matcher import Matcher, match_all
 from sjft_tools.matching.products import DeviceProduct
 from sjft_tools.matching.rounding import FLOAT32, TENSOR_FLOAT_32, Arithmetic
@@ -36,14 +37,13 @@ GROUPS = np.repeat([0, 1, 3, 2], [1, 19, 8, 1])
 # What the kernel makes of pairs, beside what torch's operations make of them, on this CPU.
 SIMULATED = """
 import numpy as np
-from sjft_tools.matching.device_kernels import compiled_units, group_bounds
+from sjft_tools.matching.device_kernels import group_bounds, try_units, units
 from sjft_tools.matching.device_pairs import DevicePairs
 from test_gpu_matching import GROUPS, LARGE, SMALL, some_pairs
 
 assert group_bounds(GROUPS).tolist() == [0, 1, 9, 17, 20, 28, 29]
 assert group_bounds(GROUPS[::-1]).tolist() == [0, 1, 9, 17, 25, 28, 29]
-units = compiled_units()
-assert units is not None
+try_units()
 for layers in (SMALL, LARGE):
     distance, targets, sources, rows, columns = some_pairs(layers)
     many = np.arange(len(GROUPS)) % len(targets), GROUPS
@@ -73,6 +73,27 @@ def test_the_kernel_gives_the_same_distances_in_simulation() -> None:
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     variables = {"NUMBA_ENABLE_CUDASIM": 1, "PYTHONPATH": os.pathsep.join(paths)}
     assert run(sys.executable, "-c", SIMULATED, **variables).endswith("simulated\n")
+
+
+WITHOUT_NUMBA = """
+import sys
+
+sys.modules["numba"] = None
+from sjft_tools.matching.exact import compiled_for_gpu
+
+assert [compiled_for_gpu(), compiled_for_gpu()] == [None, None]
+"""
+
+
+def test_without_numba_a_line_says_that_torch_is_slower() -> None:
+    line = (
+        "sjft: numba cannot compile for this GPU (import of numba halted; None in sys.modules): "
+        "torch computes the exact distances, several times slower; \"pip install 'numba-cuda[cu"
+    )
+    said = run(sys.executable, "-c", WITHOUT_NUMBA)
+    assert said.startswith(line)
+    assert said.endswith("]'\" may help\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("layers", [SMALL, LARGE])
@@ -201,7 +222,11 @@ def test_the_memory_of_the_host_is_that_of_the_sources_under_way(
 def test_large_blocks_where_there_is_room_beside_the_targets(
     free: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free << 30, 80 << 30))
+    def as_in_torch_2_1(device: int | None) -> tuple[int, int]:
+        assert device is None or isinstance(device, int)
+        return free << 30, 80 << 30
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", as_in_torch_2_1)
     device = torch.device("cuda")
     assert device_pairs.best_block(device, 10, 35_200) == (1024 if free == 20 else 4096)
     # 10,000 of them take 3.3 GiB
@@ -238,9 +263,7 @@ def test_a_gpu_gives_the_same_bytes(
 
 def test_numba_compiles_for_the_gpu() -> None:
     require_gpu()
-    from sjft_tools.matching.device_kernels import compiled_units
-
-    assert compiled_units() is not None
+    assert compiled_for_gpu() is not None
 
 
 def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:

@@ -7,11 +7,9 @@ block's shared memory.
 
 from __future__ import annotations
 
-import functools
-import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 from numba import float64, int64, uint32
@@ -30,10 +28,6 @@ _SHARED_BYTES = 48 << 10
 
 # Few pairs make a small grid, which is no fault.
 warnings.filterwarnings("ignore", r".*Grid size \d+ will likely result in GPU under-utilization")
-
-#: units(targets, sources, rows, columns, layers, tables) -> each layer's and pair's sum in units of
-#: QUANTUM
-Units = Callable[..., np.ndarray]
 
 
 @cuda.jit(device=True)
@@ -174,9 +168,8 @@ def _both_as_numba(tables: tuple[Any, Any]) -> tuple[Any, Any]:
     return _as_numba(tables[0]), _as_numba(tables[1])
 
 
-@functools.cache
-def compiled_units() -> Units | None:
-    """Return units(), or None, and say why, where numba cannot compile for this GPU."""
+def try_units() -> None:
+    """Compile for this GPU what units() takes, and start it. Raises what numba or CUDA raise."""
     import torch
 
     device = "cpu" if SIMULATED else "cuda"
@@ -187,14 +180,4 @@ def compiled_units() -> Units | None:
     empty = [np.zeros(size) for size in (most, most + 1)]
     layers = [LayerTables(0, 1, table, table, 1.0) for table in empty]
     on_gpu = [(table, table) for table in (torch.from_numpy(each).to(device) for each in empty)]
-    try:
-        units(counts, counts, place, place, layers, on_gpu)
-    except Exception as error:  # of whatever kind: a compiler, a driver or a library is missing
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        print(
-            f"sjft: numba cannot compile for this GPU ({reason[0]}): torch computes the exact "
-            f"distances, several times slower; 'pip install numba-cuda' may help",
-            file=sys.stderr,
-        )
-        return None
-    return units
+    units(counts, counts, place, place, layers, on_gpu)

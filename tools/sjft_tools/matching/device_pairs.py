@@ -14,11 +14,12 @@ from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
 from sjft_tools.matching.device_arithmetic import fastest, multiply_in
 from sjft_tools.matching.device_sources import DeviceSources, as_index, signed
+from sjft_tools.matching.exact import compiled_for_gpu
 from sjft_tools.matching.products import SOURCE_BLOCK
 from sjft_tools.matching.rounding import Arithmetic, absolute_error, relative_error
 
 if TYPE_CHECKING:
-    from sjft_tools.matching.device_kernels import Units
+    from sjft_tools.matching.exact import Units
 
 #: On the device for each of T x dimensions: operands and counts.
 BYTES = 10
@@ -156,13 +157,7 @@ class DevicePairs:
         ]
 
     def _compiled_units(self) -> Units | None:
-        if self._device.type != "cuda":
-            return None
-        try:
-            from sjft_tools.matching.device_kernels import compiled_units
-        except ImportError:
-            return None
-        return compiled_units()
+        return compiled_for_gpu() if self._device.type == "cuda" else None
 
     def _units(
         self,
@@ -224,7 +219,8 @@ def best_block(device: torch.device, targets: int, dimensions: int) -> int:
     """Return how many sources at a time are fastest on the device, of those it has room for."""
     if device.type != "cuda":
         return SOURCE_BLOCK
-    left = torch.cuda.mem_get_info(device)[0] - BYTES * targets * dimensions
+    # by its number, None for the present one: the oldest torch takes no device without a number
+    left = torch.cuda.mem_get_info(device.index)[0] - BYTES * targets * dimensions
     return _MANY_SOURCES if left > _ROOM else SOURCE_BLOCK
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from types import ModuleType
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,37 @@ def compiled_kernels() -> ModuleType | None:
     except ImportError:
         return None
     return kernels
+
+
+#: units(targets, sources, rows, columns, layers, tables) -> each layer's and pair's sum in units of
+#: QUANTUM: see device_kernels.units()
+Units = Callable[..., np.ndarray]
+
+
+@functools.cache
+def compiled_for_gpu() -> Units | None:
+    """Return device_kernels.units, or None, and say why, where numba cannot compile for a GPU."""
+    try:
+        from sjft_tools.matching import device_kernels
+
+        device_kernels.try_units()
+    except Exception as error:  # of whatever kind: numba, a driver or a library is missing
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        print(
+            f"sjft: numba cannot compile for this GPU ({reason[0]}): torch computes the exact "
+            f"distances, several times slower; {_remedy()} may help",
+            file=sys.stderr,
+        )
+        return None
+    return device_kernels.units
+
+
+def _remedy() -> str:
+    """Return the command that installs what torch's CUDA needs."""
+    import torch
+
+    major = (torch.version.cuda or "13").split(".")[0]
+    return f"\"pip install 'numba-cuda[cu{major}]'\""
 
 
 class _Counts(NamedTuple):
