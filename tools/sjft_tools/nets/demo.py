@@ -9,7 +9,7 @@ from sjft_tools.nets.preact_resnet import PreactResNet, Stem, trunk
 # A run of 2,000 iterations is too short for BatchNorm's usual average over 1,000: half-trained
 # iterations would weigh on the statistics that TEST uses.
 NET = PreactResNet(
-    stem=Stem(channels=32, kernel=5, stride=2, pad=2, pool=True),
+    stem=Stem(channels=32, kernel=5, pad=2),
     units=(2, 2, 2),
     widths=(16, 32, 64),
     last_map=2,  # for 32 x 32 images

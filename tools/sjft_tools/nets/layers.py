@@ -7,9 +7,11 @@ blob's name, which is what netscope needs to draw the edges.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Union
 
 from sjft_tools.nets.text import Message, Word
+
+Blobs = Union[str, list[str]]
 
 
 def only_in(phase: str, layer: Message) -> Message:
@@ -39,14 +41,14 @@ def without_training(layer: Message) -> Message:
     return {key: names if key == "param" else kept[key] for key in layer if key in (*kept, "param")}
 
 
+def _layer(name: str, kind: str, bottom: Blobs, top: Blobs, **rest: Any) -> Message:
+    return {"name": name, "type": kind, "bottom": bottom, "top": top, **rest}
+
+
 def input_layer(name: str, shape: tuple[int, ...]) -> Message:
     """A blob that the caller fills, of the given shape (N, channels, height, width)."""
-    return {
-        "name": name,
-        "type": "Input",
-        "top": name,
-        "input_param": {"shape": {"dim": list(shape)}},
-    }
+    shape_param = {"shape": {"dim": list(shape)}}
+    return {"name": name, "type": "Input", "top": name, "input_param": shape_param}
 
 
 def python_layer(
@@ -63,8 +65,10 @@ def python_layer(
         "layer": layer_class,
         "param_str": json.dumps(params, ensure_ascii=False),
     }
-    layer: Message = {"name": name, "type": "Python", "bottom": bottoms or [], "top": tops}
-    return {**layer, "loss_weight": loss_weights or [], "python_param": python_param}
+    weights = loss_weights or []
+    return _layer(
+        name, "Python", bottoms or [], tops, loss_weight=weights, python_param=python_param
+    )
 
 
 def convolution(
@@ -90,14 +94,8 @@ def convolution(
         rates.append({"lr_mult": 2, "decay_mult": 0})
     else:
         param["bias_term"] = False
-    return {
-        "name": name,
-        "type": "Convolution",
-        "bottom": bottom,
-        "top": name,
-        "param": rates,
-        "convolution_param": {**param, "weight_filler": {"type": "msra"}},
-    }
+    param["weight_filler"] = {"type": "msra"}
+    return _layer(name, "Convolution", bottom, name, param=rates, convolution_param=param)
 
 
 def batch_norm(
@@ -114,8 +112,7 @@ def batch_norm(
     iteration keeps; None leaves Caffe's 0.999. `frozen` uses the stored statistics in TRAIN, too,
     and leaves them as they are.
     """
-    layer: Message = {"name": name, "type": "BatchNorm", "bottom": bottom, "top": top}
-    layer["param"] = [{"lr_mult": 0, "decay_mult": 0}] * 3
+    layer = _layer(name, "BatchNorm", bottom, top, param=[{"lr_mult": 0, "decay_mult": 0}] * 3)
     if frozen:
         layer["batch_norm_param"] = {"use_global_stats": True}
     elif moving_average is not None:
@@ -125,80 +122,46 @@ def batch_norm(
 
 def scale(name: str, blob: str) -> Message:
     """A factor and a bias per channel, in place: BatchNorm in Caffe has neither."""
-    return {
-        "name": name,
-        "type": "Scale",
-        "bottom": blob,
-        "top": blob,
-        "scale_param": {"bias_term": True},
-    }
+    return _layer(name, "Scale", blob, blob, scale_param={"bias_term": True})
 
 
 def fixed_scale(name: str, blob: str, factor: float) -> Message:
     """A constant factor, in place: a Scale layer that learns nothing."""
-    return {
-        "name": name,
-        "type": "Scale",
-        "bottom": blob,
-        "top": blob,
-        "param": {"lr_mult": 0, "decay_mult": 0},
-        "scale_param": {"num_axes": 0, "filler": {"type": "constant", "value": factor}},
-    }
+    constant = {"num_axes": 0, "filler": {"type": "constant", "value": factor}}
+    fixed = {"lr_mult": 0, "decay_mult": 0}
+    return _layer(name, "Scale", blob, blob, param=fixed, scale_param=constant)
 
 
 def relu(name: str, blob: str) -> Message:
     """max(x, 0), in place."""
-    return {"name": name, "type": "ReLU", "bottom": blob, "top": blob}
+    return _layer(name, "ReLU", blob, blob)
 
 
 def pooling(name: str, bottom: str, method: str, kernel: int, stride: int) -> Message:
     """Pooling over kernel x kernel; `method` is MAX or AVE."""
     param = {"pool": Word(method), "kernel_size": kernel, "stride": stride}
-    return {
-        "name": name,
-        "type": "Pooling",
-        "bottom": bottom,
-        "top": name,
-        "pooling_param": param,
-    }
+    return _layer(name, "Pooling", bottom, name, pooling_param=param)
 
 
 def eltwise_sum(name: str, bottoms: list[str]) -> Message:
     """The sum of blobs of one shape."""
-    return {
-        "name": name,
-        "type": "Eltwise",
-        "bottom": bottoms,
-        "top": name,
-        "eltwise_param": {"operation": Word("SUM")},
-    }
+    return _layer(name, "Eltwise", bottoms, name, eltwise_param={"operation": Word("SUM")})
 
 
 def slice_batch(name: str, bottom: str, tops: list[str]) -> Message:
     """The batch cut into equal parts, in order."""
-    return {
-        "name": name,
-        "type": "Slice",
-        "bottom": bottom,
-        "top": tops,
-        "slice_param": {"axis": 0},
-    }
+    return _layer(name, "Slice", bottom, tops, slice_param={"axis": 0})
 
 
 def inner_product(name: str, bottom: str, num_output: int, std: float = 0.005) -> Message:
     """A fully connected layer inside a trunk; the bias learns twice as fast, undecayed."""
-    return {
-        "name": name,
-        "type": "InnerProduct",
-        "bottom": bottom,
-        "top": name,
-        "param": [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}],
-        "inner_product_param": {
-            "num_output": num_output,
-            "weight_filler": {"type": "gaussian", "std": std},
-            "bias_filler": {"type": "constant", "value": 0},
-        },
+    rates = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 2, "decay_mult": 0}]
+    param = {
+        "num_output": num_output,
+        "weight_filler": {"type": "gaussian", "std": std},
+        "bias_filler": {"type": "constant", "value": 0},
     }
+    return _layer(name, "InnerProduct", bottom, name, param=rates, inner_product_param=param)
 
 
 def classifier(name: str, bottom: str, classes: int) -> Message:
@@ -208,17 +171,17 @@ def classifier(name: str, bottom: str, classes: int) -> Message:
 
 def softmax(name: str, bottom: str) -> Message:
     """Class scores to probabilities."""
-    return {"name": name, "type": "Softmax", "bottom": bottom, "top": name}
+    return _layer(name, "Softmax", bottom, name)
 
 
 def softmax_loss(name: str, scores: str, labels: str) -> Message:
     """The mean softmax loss of a batch."""
-    return {"name": name, "type": "SoftmaxWithLoss", "bottom": [scores, labels], "top": name}
+    return _layer(name, "SoftmaxWithLoss", [scores, labels], name)
 
 
 def accuracy(name: str, scores: str, labels: str, top_k: int = 1) -> Message:
     """The share of images whose label is among the `top_k` highest scores."""
-    layer: Message = {"name": name, "type": "Accuracy", "bottom": [scores, labels], "top": name}
+    layer = _layer(name, "Accuracy", [scores, labels], name)
     if top_k != 1:
         layer["accuracy_param"] = {"top_k": top_k}
     return layer
@@ -226,26 +189,15 @@ def accuracy(name: str, scores: str, labels: str, top_k: int = 1) -> Message:
 
 def concat(name: str, bottoms: list[str]) -> Message:
     """The channels of blobs of one size, one after the other."""
-    return {"name": name, "type": "Concat", "bottom": bottoms, "top": name}
+    return _layer(name, "Concat", bottoms, name)
 
 
 def dropout(name: str, blob: str, ratio: float) -> Message:
     """Zeroes a random share `ratio` of the values in TRAIN, in place."""
-    return {
-        "name": name,
-        "type": "Dropout",
-        "bottom": blob,
-        "top": blob,
-        "dropout_param": {"dropout_ratio": ratio},
-    }
+    return _layer(name, "Dropout", blob, blob, dropout_param={"dropout_ratio": ratio})
 
 
 def global_average(name: str, bottom: str) -> Message:
     """The mean over each channel's whole map, whatever its size."""
-    return {
-        "name": name,
-        "type": "Pooling",
-        "bottom": bottom,
-        "top": name,
-        "pooling_param": {"pool": Word("AVE"), "global_pooling": True},
-    }
+    param = {"pool": Word("AVE"), "global_pooling": True}
+    return _layer(name, "Pooling", bottom, name, pooling_param=param)

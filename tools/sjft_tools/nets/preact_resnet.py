@@ -20,13 +20,11 @@ EXPANSION = 4  # a unit's output has this many times the channels of its bottlen
 
 @dataclass(frozen=True)
 class Stem:
-    """The first convolution; `pool` adds a 3x3 max-pooling of stride 2."""
+    """The first convolution, of stride 2."""
 
     channels: int
     kernel: int
-    stride: int
     pad: int
-    pool: bool
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class PreactResNet:
 
 
 RESNET_152 = PreactResNet(
-    stem=Stem(channels=64, kernel=7, stride=2, pad=3, pool=True),
+    stem=Stem(channels=64, kernel=7, pad=3),
     units=(3, 8, 36, 3),
     widths=(64, 128, 256, 512),
     last_map=7,  # for 224 x 224 images
@@ -58,7 +56,7 @@ def unit_names(count: int) -> list[str]:
 
 def trunk(net: PreactResNet) -> Trunk:
     """All layers from blob `data` up to the last pooling, `pool5`."""
-    items, top = stem_layers(net)
+    items, top = stem_layers(net), "pool1"
     for stage, (count, width) in enumerate(zip(net.units, net.widths), start=2):
         stride = 1 if stage == 2 else 2
         names = [f"{stage}{name}" for name in unit_names(count)]
@@ -74,21 +72,18 @@ def trunk(net: PreactResNet) -> Trunk:
     return Trunk(items, top="pool5", features=net.widths[-1] * EXPANSION)
 
 
-def stem_layers(net: PreactResNet) -> tuple[list[Item], str]:
-    """conv1 - bn - scale - relu [- pool1], and the name of the blob that comes out."""
+def stem_layers(net: PreactResNet) -> list[Item]:
+    """conv1 - bn - scale - relu - pool1."""
     stem = net.stem
-    conv = L.convolution("conv1", "data", stem.channels, stem.kernel, stem.stride, stem.pad)
-    items: list[Item] = [
+    return [
         "Stem.",
-        conv,
+        L.convolution("conv1", "data", stem.channels, stem.kernel, stride=2, pad=stem.pad),
         L.batch_norm("bn_conv1", "conv1", "conv1", net.moving_average, net.frozen),
         L.scale("scale_conv1", "conv1"),
         L.relu("relu_conv1", "conv1"),
+        # No padding: Caffe rounds a pooled map's size up, so 112 becomes 56 all the same.
+        L.pooling("pool1", "conv1", "MAX", kernel=3, stride=2),
     ]
-    if not stem.pool:
-        return items, "conv1"
-    # No padding: Caffe rounds a pooled map's size up, so 112 becomes 56 all the same.
-    return [*items, L.pooling("pool1", "conv1", "MAX", kernel=3, stride=2)], "pool1"
 
 
 def unit_layers(
