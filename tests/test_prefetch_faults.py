@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -196,6 +197,57 @@ def test_a_nursery_that_is_killed_is_replaced(
     after = [*workers_of(stream), stream._nursery.pid]
     stream.close()
     assert not survivors(after)
+
+
+def test_a_nursery_that_answers_late_is_not_believed(
+    opened: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjft.nursery._TIME_TO_ANSWER_S", 0.2)
+    opened.append(open_stream(Numbers(), params(2)))
+    stream = opened[0]
+    assert isinstance(stream, PrefetchedStream)
+    nursery = stream._nursery
+    monkeypatch.setattr("sjft.nursery._TIME_TO_ANSWER_S", 30)
+    before = [*workers_of(stream), nursery.pid]
+    os.kill(nursery.pid, signal.SIGSTOP)
+    os.kill(before[0], signal.SIGKILL)
+    assert nursery.reap(before[0]) is None  # it waits for an answer no longer, which comes then
+    os.kill(nursery.pid, signal.SIGCONT)
+    for number in range(10):
+        assert (take(stream, Numbers())["data"] == number).all()
+    assert stream._nursery is not nursery
+    assert not set(before) & set(workers_of(stream))
+    assert not survivors(before)
+
+
+@pytest.mark.parametrize("reaped", [False, True])
+def test_a_program_that_takes_no_notice_of_its_children(
+    opened: list, capfd: pytest.CaptureFixture, reaped: bool
+) -> None:
+    def reap(*_: object) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+    before = signal.signal(signal.SIGCHLD, reap if reaped else signal.SIG_IGN)
+    try:
+        opened.append(open_stream(Numbers("input", at=9), params(2)))
+        for number in range(9):
+            if number == 2:
+                os.kill(workers_of(opened[0])[0], signal.SIGKILL)
+            take(opened[0], Numbers())
+        with pytest.raises(InputError, match="image 7 of some_lmdb"):
+            take(opened[0], Numbers())
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert "was killed by signal 9 (SIGKILL)" in capfd.readouterr().err
+
+
+def test_no_folder_for_temporary_files(opened: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that is read-only, or where all disks are full."""
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    opened.append(open_stream(Numbers(), params(2)))
+    assert (take(opened[0], Numbers())["data"] == 0).all()
 
 
 def test_workers_follow_a_parent_that_is_killed() -> None:

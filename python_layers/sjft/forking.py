@@ -33,8 +33,9 @@ _IGNORED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-#: Caffe may have installed glog's handlers for these.
-_DEFAULTED = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE)
+#: Caffe may have installed glog's handlers for these. Who ignores SIGCHLD is not told how a child
+#: ended.
+_DEFAULTED = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGCHLD)
 
 _PARENT_CHECK_MS = 1000
 

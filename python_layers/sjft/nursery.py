@@ -33,7 +33,7 @@ _TIME_TO_ANSWER_S = 30.0
 
 
 class NurseryEnded(Exception):
-    """The nursery does not answer: it was killed."""
+    """The nursery does not answer: it was killed, or is stuck."""
 
 
 class Nursery:
@@ -76,7 +76,8 @@ class Nursery:
         """End the workers and the nursery, and wait for their end."""
         self.control.close()
         if _status_in_time(self._pid) == _NOT_ENDED:
-            os.kill(self._pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # this process may ignore SIGCHLD
+                os.kill(self._pid, signal.SIGKILL)
             _status_in_time(self._pid)
 
     def _ask(self, request: int, pid: int, descriptors: list[int]) -> int:
@@ -90,6 +91,7 @@ class Nursery:
         except OSError:
             answer = b""
         if len(answer) < _ANSWER.size:
+            self.control.close()  # an answer that comes late would be taken for the next one's
             raise NurseryEnded
         return _ANSWER.unpack(answer)[0]
 

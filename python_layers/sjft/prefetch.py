@@ -99,8 +99,9 @@ class PrefetchedStream(BatchStream):
         self._done: dict[int, list[str]] = {}  # finished batches, and what is said of bad images
         self._failed: dict[int, Exception] = {}
         self._deaths: dict[int, int] = {}
+        handles = [WorkerHandle(number) for number in range(workers)]
         self._nursery = self._new_nursery()
-        self._workers = [WorkerHandle(number) for number in range(workers)]
+        self._workers = handles
         _open_streams.add(self)
         self.start_at(first)
 

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import time
 from collections import deque
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from sjft.nursery import Nursery
 from sjft.worker import JOB, REPLY
@@ -23,6 +23,13 @@ _OWN_LOOP = " in serve\n"
 
 class WorkerError(RuntimeError):
     """A worker process failed, died again and again, or did not answer in time."""
+
+
+def _nameless_file() -> BinaryIO:
+    """Return a file that vanishes with the last process that holds it."""
+    if hasattr(os, "memfd_create"):  # Linux: takes no room in folders that may be full or read-only
+        return open(os.memfd_create("last words of a worker"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 class Reply(NamedTuple):
@@ -47,8 +54,7 @@ class WorkerHandle:
         self._nursery: Nursery
         self._pid = 0
         self._received = bytearray()
-        # has no name, and vanishes with the last process that holds it
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115
+        self._words = _nameless_file()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self._pid})"
