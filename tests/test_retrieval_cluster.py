@@ -78,6 +78,10 @@ class Cluster:
         self._stack.callback(process.kill)
         return process
 
+    @property
+    def scheduler_pid(self) -> int:
+        return self._scheduler.popen.pid
+
     def kill_scheduler(self) -> None:
         self._scheduler.kill()
 
@@ -102,9 +106,9 @@ team._PATIENCE_S = 6.0
 """
 
 
-def hasty(world: World, *arguments: object) -> str:
+def hasty(world: World, *arguments: object, prelude: str = "") -> str:
     """Run ``sjft`` that waits less and fails; return what it says last."""
-    program = f"{HASTY}from sjft_tools import cli; cli.main()"
+    program = f"{HASTY}{prelude}from sjft_tools import cli; cli.main()"
     command = (sys.executable, "-c", program, *arguments)
     return processes.run(*command, cwd=world.folder, status=2).splitlines()[-1]
 
@@ -195,12 +199,16 @@ def test_without_workers_it_waits_in_vain_and_goes_on_later(world: World, tmp_pa
     assert f"no Dask scheduler answers at {dask.address}" in line
 
 
+def path_with(folder: Path, package: str, text: str) -> str:
+    """Return a PYTHONPATH on which `package` is `text`, written into `folder`."""
+    folder.mkdir()
+    (folder / f"{package}.py").write_text(text)
+    return f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+
+
 @pytest.mark.parametrize("lacking", ["lmdb", "sjft_tools"])
 def test_a_worker_that_lacks_a_package_is_named(lacking: str, world: World, tmp_path: Path) -> None:
-    stubs = tmp_path / "stubs"
-    stubs.mkdir()
-    (stubs / f"{lacking}.py").write_text(f"raise ImportError('no {lacking} here')\n")
-    path = f"{stubs}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    path = path_with(tmp_path / "stubs", lacking, f"raise ImportError('no {lacking} here')\n")
     with cluster(tmp_path) as dask:
         dask.worker("whole")
         dask.worker("poor", PYTHONPATH=path)
@@ -238,3 +246,34 @@ def test_a_scheduler_that_ends_is_said_to_be_lost(world: World, tmp_path: Path) 
         assert "the connection to the Dask scheduler is lost" in printed.splitlines()[-1]
     world.sjft(*world.command("lost", "--shard-size", 100))
     assert world.content("lost") == world.content("expected")
+
+
+def test_a_scheduler_that_ends_before_its_workers_are_checked(world: World, tmp_path: Path) -> None:
+    with cluster(tmp_path) as dask:
+        dask.worker("one")
+        ends = f"""
+import os, signal
+check = team.Team.check
+
+def check_without_scheduler(self):
+    os.kill({dask.scheduler_pid}, signal.SIGKILL)
+    check(self)
+
+team.Team.check = check_without_scheduler
+"""
+        line = hasty(world, *world.command("alone", "--scheduler", dask.address), prelude=ends)
+    assert "the connection to the Dask scheduler is lost: start it and its workers" in line
+
+
+def test_a_worker_that_ends_while_it_is_checked_is_named(world: World, tmp_path: Path) -> None:
+    dies = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    path = path_with(tmp_path / "stubs", "lmdb", dies)
+    with cluster(tmp_path) as dask:
+        dask.worker("whole")
+        dask.worker("frail", PYTHONPATH=path)
+        command = world.command("frail", "--scheduler", dask.address)
+        line = world.sjft(*command, status=2).splitlines()[-1]
+    assert re.search(r"the Dask worker tcp://\S+ could not be checked \(.+\): end it or", line), (
+        line
+    )
+    assert world.debris("frail") == []

@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -52,6 +52,18 @@ def _connected() -> Iterator[None]:
         ) from None
 
 
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Turn what Dask raises when it cannot reach the scheduler into what it raises when it is gone.
+
+    Not for the work itself, whose files raise OSError too.
+    """
+    try:
+        yield
+    except OSError as error:  # the connection to it ended, or none could be made
+        raise distributed.comm.CommClosedError from error
+
+
 class Team:
     """Workers that have been checked; they read the image LMDBs themselves."""
 
@@ -63,10 +75,10 @@ class Team:
     @_connected()
     def check(self) -> None:
         """Raise InputError, naming worker and reason, unless all workers can do the work."""
-        for sentence in self._client.run(_probe_of(self._order.plan.sjft_version)).values():
+        for sentence in self._ask(_probe_of(self._order.plan.sjft_version)):
             if sentence:
                 raise InputError(sentence)
-        self._client.run(worker.check, self._order)
+        self._ask(worker.check, self._order)
 
     @_connected()
     def compute(
@@ -109,12 +121,24 @@ class Team:
             with contextlib.suppress(Exception):
                 self._client.cancel(list(running))
 
+    def _ask(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """Call `function` in every worker; return what it returned, raise what it raised there."""
+        with _asking():
+            answers = self._client.run(function, *arguments, on_error="return")
+        for address, answer in answers.items():
+            if isinstance(answer, OSError):
+                raise InputError(
+                    f"the Dask worker {address} could not be checked ({answer}): end it or start "
+                    f"it anew, then run the same command again"
+                )
+            if isinstance(answer, Exception):
+                raise answer
+        return list(answers.values())
+
     def _workers(self) -> int:
-        """Return how many there are now; raise InputError if the scheduler is gone."""
-        try:
+        """Return how many there are now."""
+        with _asking():
             return len(self._client.nthreads())
-        except OSError as error:  # the connection to it ended, or none could be made
-            raise distributed.comm.CommClosedError from error
 
     def _next(self, running: dict[distributed.Future, int]) -> set[distributed.Future]:
         """Wait for shards to be done; raise InputError once there has been no worker for long."""
@@ -199,13 +223,14 @@ def _client_of(address: str, stack: contextlib.ExitStack) -> distributed.Client:
             f"no Dask scheduler answers at {address} ({error}): expected the address that 'dask "
             f"scheduler' prints, as tcp://host:8786"
         ) from None
-    try:
-        client.wait_for_workers(1, timeout=_PATIENCE_S)
-    except (TimeoutError, distributed.TimeoutError):
-        raise InputError(
-            f"the Dask scheduler at {address} has no workers: start some with 'dask worker "
-            f"{address}'"
-        ) from None
+    with _connected(), _asking():
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE_S)
+        except (TimeoutError, distributed.TimeoutError):
+            raise InputError(
+                f"the Dask scheduler at {address} has no workers: start some with 'dask worker "
+                f"{address}'"
+            ) from None
     return client
 
 
