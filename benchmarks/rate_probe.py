@@ -99,11 +99,11 @@ def wait_until_idle() -> None:
 
 
 def measure(take: Callable[[], object], ahead: int, seconds: float) -> dict[str, float]:
-    """Take batches for some seconds, once those are gone that were ready before."""
+    """Take batches for some seconds, one at least, once those are gone that were ready before."""
     for _ in range(ahead + 2):
         take()
     begin, busy, batches = time.perf_counter(), processor_seconds(), 0
-    while time.perf_counter() - begin < seconds:
+    while not batches or time.perf_counter() - begin < seconds:
         take()
         batches += 1
     elapsed = time.perf_counter() - begin
