@@ -30,7 +30,7 @@ from rates import Results, measure_rates
 from results import OUT, save
 from ways import Way
 
-from sjft.layer_params import cores
+from sjft.cores import cores
 
 PROBES = Path(__file__).parent
 NATIVE, LOOP, LARGE = "Caffe's Data", "plain Python loop", "1024 x 768: "

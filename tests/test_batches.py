@@ -12,6 +12,7 @@ import pytest
 from conftest import draw_image, write_image_lmdb
 from joint_world import SOURCES, TARGETS, World, make_world
 from sjft.batches import JointBatches, TargetBatches
+from sjft.cores import cores
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
@@ -166,13 +167,35 @@ def test_processes_that_train_together_share_the_cores(
     monkeypatch.setattr("sjft.layer_params.cores", lambda: 65)
     keys = json.dumps({"target": world.target})
     param_str = world.param_str(workers=None)
-    for ranks, workers in ((1, 64), (2, 32), (8, 8), (100, 1)):
+    for ranks, workers in ((1, 16), (4, 16), (8, 8), (100, 1)):
         for prefetch in (
             parse_joint_data(param_str, ranks).prefetch,
             parse_target_data(keys, train=True, ranks=ranks).prefetch,
         ):
             assert prefetch.workers == workers
-            assert prefetch.depth == min(128, 2 * workers + 2)
+            assert prefetch.depth == 2 * workers + 2
+    assert parse_joint_data(world.param_str(workers=100)).prefetch.depth == 128
+
+
+@pytest.mark.parametrize(
+    "files, most",
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_may_use_its_quota_of_cores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], most: int | None
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr("sjft.cores._CONTROL_GROUP", str(tmp_path))
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(64))
+    assert cores() == (most or 64)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sjft.cores import cores
 from sjft.errors import InputError
 from sjft.params import (
     REQUIRED,
@@ -32,6 +33,9 @@ from sjft.transforms import Geometry
 #: So few batch numbers fit in the buffer of a worker's socket on every system: a parent that hands
 #: them out never has to wait for the worker to read them.
 MAX_PREFETCH = 128
+
+#: More workers must be asked for: these decode more images a second than nets train on.
+MOST_BY_DEFAULT = 16
 
 #: What `on_bad_image` may say: stop training, or let another image stand in.
 ERROR, REPLACE = "error", "replace"
@@ -137,13 +141,6 @@ class MultiTaskLossParams(NamedTuple):
 
     weights: list[float] | None
     ignore_label: int | None
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def parse_joint_data(param_str: str, ranks: int = 1) -> JointDataParams:
@@ -261,7 +258,8 @@ def _prefetch(
     p: SimpleNamespace, layer: str, ranks: int, max_bad_images: int, report_every: int
 ) -> PrefetchParams:
     sensible = max(32, 8 * cores())
-    workers = max(1, (cores() - 1) // ranks) if p.workers is None else p.workers
+    share = max(1, (cores() - 1) // ranks)
+    workers = min(share, MOST_BY_DEFAULT) if p.workers is None else p.workers
     if workers > sensible:
         raise InputError(
             f"{layer}: 'workers' must be at most {sensible} on this machine of {cores()} cores, "

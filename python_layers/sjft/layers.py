@@ -49,7 +49,8 @@ class JointDataLayer(DataLayer):
       seed                  integer from 0; 1. The same seed gives the same batches, whatever the
                             number of workers
       workers               integer: processes that make batches ahead; 0 makes them in forward; null:
-                            one less than the cores, at least 1; with several GPUs each one's share
+                            one less than the cores, from 1 to 16; with several GPUs each one's
+                            share of them
       prefetch              integer up to 128: batches made ahead; null: 2 * workers + 2, at most 128
       prefetch_mb           integer, MiB: bound on the memory of batches made ahead, which lowers
                             prefetch if need be; 512

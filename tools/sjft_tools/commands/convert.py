@@ -10,8 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 
+from sjft.cores import cores
 from sjft.errors import InputError
-from sjft.layer_params import cores
 from sjft.randomness import permutation
 from sjft.side_file import IMAGES
 from sjft_tools.atomic import resumable_folder

@@ -9,9 +9,9 @@ import os
 
 import numpy as np
 
+from sjft.cores import cores
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.layer_params import cores
 from sjft.levels import MAX_LEVEL
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import IMAGES, probe

@@ -19,7 +19,7 @@ import numpy as np
 from google import protobuf
 
 from sjft import __version__
-from sjft.layer_params import cores
+from sjft.cores import cores
 from sjft_tools.checks.environment import caffe_version, find_caffe
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.step import FOLDER

@@ -8,9 +8,9 @@ from typing import Callable, NamedTuple
 
 import numpy as np
 
+from sjft.cores import cores
 from sjft.errors import BadImageError, InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.layer_params import cores
 from sjft_tools.command import progress
 from sjft_tools.leaks.specimens import Specimen, make_specimen
 
