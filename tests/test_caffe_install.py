@@ -159,14 +159,34 @@ def test_second_checkout_builds_nothing(checkout: Path, cached: Callable[..., st
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root to become somebody else")
-def test_missing_packages_without_root(checkout: Path) -> None:
+@pytest.mark.parametrize(
+    "sudo, advice",
+    [
+        (None, "As root, install them with\n    apt-get update && apt-get install "),
+        (
+            "echo a password is required >&2; exit 1",
+            "Install them with\n    sudo apt-get update && sudo apt-get install ",
+        ),
+    ],
+    ids=["no sudo", "a sudo that asks for a password"],
+)
+def test_missing_packages_without_root(checkout: Path, sudo: str | None, advice: str) -> None:
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     # pytest's temporary folders are closed to others
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        scripts = Path(folder, "caffe")
+        scripts, commands = Path(folder, "caffe"), Path(folder, "commands")
         shutil.copytree(checkout / "tools" / "caffe", scripts)
         (scripts / "packages.txt").write_text("# comment\nbash\nno-such-package-of-sjft\n")
-        output = run(*nobody, "bash", scripts / "packages.sh", status=1, cwd=Path("/"))
+        commands.mkdir()
+        for command in Path("/usr/bin").iterdir():
+            if command.name != "sudo":
+                (commands / command.name).symlink_to(command)
+        if sudo is not None:
+            (commands / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+            (commands / "sudo").chmod(0o755)
+        packages = scripts / "packages.sh"
+        environment = {"PATH": str(commands), "SLIM": "1"}
+        output = run(*nobody, "bash", packages, status=1, cwd=Path("/"), **environment)
     assert "these Debian packages are missing, and only root can install them: " in output
-    assert "apt-get install --no-install-recommends no-such-package-of-sjft" in output
+    assert f"{advice}--no-install-recommends no-such-package-of-sjft\nand run" in output

@@ -33,14 +33,16 @@ mapfile -t MISSING < <(missing_packages "$@")
 
 AS_ROOT=()
 if [ "$(id -u)" -ne 0 ]; then
-    if command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        AS_ROOT=(sudo -n)
-    else
-        die "these Debian packages are missing, and only root can install them: ${MISSING[*]}
-Install them with
-    sudo apt-get update && sudo apt-get install --no-install-recommends ${MISSING[*]}
-and run the same command again."
+    HOW="As root, install them with" SUDO=""
+    if command -v sudo >/dev/null; then
+        HOW="Install them with" SUDO="sudo "
+        ! sudo -n true 2>/dev/null || AS_ROOT=(sudo -n)
     fi
+    [ ${#AS_ROOT[@]} -gt 0 ] ||
+        die "these Debian packages are missing, and only root can install them: ${MISSING[*]}
+$HOW
+    ${SUDO}apt-get update && ${SUDO}apt-get install --no-install-recommends ${MISSING[*]}
+and run the same command again."
 fi
 
 make_cache
