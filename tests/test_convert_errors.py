@@ -14,7 +14,9 @@ from converting import datums, debris, encode, side_file, write_files, write_pho
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.images import decode_image
+from sjft.messages import Datum
 from sjft_tools.image_files import check_complete
+from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 
 
 @pytest.fixture
@@ -110,6 +112,20 @@ def test_bad_images_are_skipped_and_counted(tmp_path):
         assert f"left out: {tmp_path}/{name}.jpg cannot be" in printed
     assert side_file(out)["left_out"] == 5
     assert side_file(out)["count"] == len(datums(out)) == 1
+
+
+def test_records_that_are_none_are_named_and_skipped(tmp_path):
+    bad, out = tmp_path / "bad", tmp_path / "out"
+    with ImageLmdbWriter(str(bad)) as writer:
+        writer.add(b"no record", 1)
+        writer.add(encoded_datum(encode(draw_image(1)), 2), 2)
+        short = Datum(channels=1, height=2, width=2, data=b"...", label=3)
+        writer.add(short.SerializeToString(), 3)
+    printed = run_sjft("convert", "joined", bad, out, status=2)
+    assert f"error: record 0 of {bad} is not a Caffe Datum record" in printed
+    printed = run_sjft("convert", "joined", bad, out, "--on-bad", "skip")
+    assert "left out 2 unreadable ones" in printed
+    assert ImageLmdb(str(out)).labels.tolist() == [2]
 
 
 def test_skipping_gives_up_where_nothing_can_be_read(tmp_path):

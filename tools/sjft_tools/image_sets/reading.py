@@ -12,7 +12,7 @@ import cv2
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.messages import Datum
+from sjft.images import parse_datum
 from sjft_tools.image_sets import Entry
 
 # A thousand archives, one per class, are read class by class.
@@ -26,7 +26,7 @@ def read_content(entry: Entry) -> bytes:
             with open(entry.path, "rb") as stream:
                 return stream.read()
         if os.path.isdir(entry.archive):
-            return _image_of_record(_opened_lmdb(entry.archive), entry.offset)
+            return _image_of_record(_opened_lmdb(entry.archive), entry)
         if entry.offset < 0:
             return _opened_zip(entry.archive).read(entry.path[len(entry.archive) + 1 :])
         content = os.pread(_opened_tar(entry.archive).fileno(), entry.size, entry.offset)
@@ -44,12 +44,12 @@ def read_content(entry: Entry) -> bytes:
     return content
 
 
-def _image_of_record(images: ImageLmdb, position: int) -> bytes:
+def _image_of_record(images: ImageLmdb, entry: Entry) -> bytes:
     """Return the image file in a record; one that holds pixels becomes a PNG."""
-    datum = Datum.FromString(images.value(position))
+    datum = parse_datum(images.value(entry.offset), entry.path)
     if datum.encoded:
         return bytes(datum.data)
-    return bytes(cv2.imencode(".png", images.image(position))[1])
+    return bytes(cv2.imencode(".png", images.image(entry.offset))[1])
 
 
 @functools.lru_cache(maxsize=_OPEN_AT_ONCE)
