@@ -109,8 +109,15 @@ def test_values_are_taken_as_they_are(given_values):
         (
             "{'target': 'a'}",
             "JointDataLayer: param_str is not valid JSON (Expecting property name enclosed in "
-            "double quotes at character 2 of",
+            "double quotes at character 2, \"'target': 'a'}\"): expected one line like",
         ),
+        (
+            '{"target": "a", "mirror": True}',
+            "(Expecting value at character 27, 'True}'; JSON knows true, false, null, and text in "
+            'double quotes): expected one line like {"target": ...}',
+        ),
+        ('{"target": "a\tb"}', "(Invalid control character at character 14, '\\tb\"}')"),
+        ('{"target": "a"', "(Expecting ',' delimiter at character 15, its end)"),
         ("target: a", "is not valid JSON"),
         ('{"target": "a",}', "is not valid JSON"),
         ("__import__('os').system('true')", "is not valid JSON"),

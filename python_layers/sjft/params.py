@@ -28,6 +28,8 @@ class Param(NamedTuple):
 _MOST = sys.float_info.max  # an integer beyond it would be no float
 _MOST_DIGITS = 4300  # as Python 3.11 has it; older ones, which take any number, slow down on them
 
+_MOST_SHOWN = 40  # characters
+
 #: Marks a key that must be given.
 REQUIRED = object()
 
@@ -117,6 +119,15 @@ def _no_constant(word: str) -> Any:
     raise InputError(f"{word} is not a number that JSON knows")
 
 
+def _excerpt(error: json.JSONDecodeError) -> str:
+    """Return the beginning of the text in which a JSON error was found, and what may be wrong."""
+    text = error.doc[error.pos :]
+    hint = ""
+    if error.msg == "Expecting value":  # as for Python's True, None and 'text'
+        hint = "; JSON knows true, false, null, and text in double quotes"
+    return (repr(text[:_MOST_SHOWN]) if text else "its end") + hint
+
+
 def parse_params(param_str: str, spec: Mapping[str, Param], layer: str) -> SimpleNamespace:
     """Parse and check a layer's ``param_str``.
 
@@ -135,8 +146,9 @@ def parse_params(param_str: str, spec: Mapping[str, Param], layer: str) -> Simpl
         raise InputError(f"{layer}: param_str is not valid: {error}") from None
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{layer}: param_str is not valid JSON ({error.msg} at character {error.pos + 1} of "
-            f'{param_str!r}): expected one line like {{"{next(iter(spec), "key")}": ...}}'
+            f"{layer}: param_str is not valid JSON ({error.msg.removesuffix(' at')} at character "
+            f"{error.pos + 1}, {_excerpt(error)}): expected one line like "
+            f'{{"{next(iter(spec), "key")}": ...}}'
         ) from None
     except (ValueError, RecursionError) as error:
         # a number of thousands of digits, or brackets nested past Python's limit
