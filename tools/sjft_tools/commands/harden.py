@@ -1,7 +1,8 @@
 """Give the target images that a trained net finds hard more neighbours in the next round.
 
 A wrong image's level grows by sigma0, that of a right one whose entropy is at least delta by sigma1
-(method, section 6). An image of level l uses k0 * l neighbours and is visited l times per epoch.
+(docs/method.md, section 6). An image of level l uses k0 * l neighbours and is visited l times per
+epoch.
 """
 
 from __future__ import annotations
