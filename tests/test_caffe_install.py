@@ -143,11 +143,16 @@ def cached(checkout: Path) -> Callable[..., str]:
     noted = REPO / "build" / "caffe-root"
     if os.environ.get("CAFFE_ROOT") or not noted.exists():
         pytest.skip("needs the Caffe that 'make caffe' builds")
-    cache = Path(noted.read_text().strip()).parent
+    root = Path(noted.read_text().strip())
+    libraries = run("ldd", root / "lib" / "libcaffe.so.1.0.0")
+    built = {"CUDA": "libcudnn" in libraries, "SLIM": "libopencv" not in libraries}
+    for choice, made in built.items():
+        if made != (os.environ.get(choice) == "1"):  # or another Caffe would be built
+            pytest.skip(f"needs {choice} as it was for the 'make caffe' that built this Caffe")
 
     def build() -> str:
         script = checkout / "tools" / "caffe" / "build.sh"
-        return run(script, cwd=checkout, SJFT_CACHE=str(cache))
+        return run(script, cwd=checkout, SJFT_CACHE=str(root.parent))
 
     return build
 
