@@ -70,6 +70,9 @@ def test_missing_and_empty(tmp_path):
         InputError, match=r"^the source LMDB .*no does not exist: expected a folder"
     ):
         ImageLmdb(str(tmp_path / "no"), "source")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match=r"loop cannot be opened \(Too many levels of symbolic"):
+        ImageLmdb(str(tmp_path / "loop"))
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match=r"does not exist: expected a folder with data.mdb"):
         ImageLmdb(str(tmp_path / "folder"))
@@ -88,7 +91,7 @@ def test_missing_and_empty(tmp_path):
     )
     with nothing, ImageLmdbWriter(str(tmp_path / "out")):
         pass
-    assert sorted(os.listdir(tmp_path)) == ["empty", "folder"]
+    assert sorted(os.listdir(tmp_path)) == ["empty", "folder", "loop"]
 
 
 READ_ALL = """

@@ -47,10 +47,18 @@ def open_env(path: str, role: str, folder: str | None = None) -> lmdb.Environmen
     """
     folder = path if folder is None else folder
     data = _data_file(folder)
-    if not os.path.isfile(data):
-        raise InputError(f"the {role} LMDB {path} does not exist: expected a folder with data.mdb")
+    try:
+        status = os.stat(data)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no path of any file
+        raise InputError(
+            f"the {role} LMDB {path} does not exist: expected a folder with data.mdb"
+        ) from None
+    except OSError as error:  # no leave to look, or a file server that is away
+        raise InputError(
+            f"the {role} LMDB {path} cannot be opened ({error.strerror}): expected a folder with "
+            f"data.mdb, within reach"
+        ) from None
     _forget_parent()
-    status = os.stat(data)
     if not status.st_size:  # of which LMDB says "Bad file descriptor"
         raise InputError(f"the {role} LMDB {path} is truncated: data.mdb has 0 bytes")
     identity = env_identity(folder)
