@@ -46,6 +46,11 @@ def test_every_link_leads_somewhere(page: str) -> None:
             assert anchor in anchors(str(place.relative_to(REPO))), link
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {page for page in PAGES if page.startswith("docs/")}
+    assert pages <= {link.partition("#")[0] for link in links("README.md")}
+
+
 def test_sjft_takes_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     found = commands("sjft")
     assert len(found) > 150
