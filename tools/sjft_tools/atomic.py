@@ -8,7 +8,6 @@ that goes on where it was stopped lies in ``.NAME.work`` instead, which the next
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,8 @@ def _sibling(path: str, suffix: str) -> str:
     return os.path.join(folder, f".{name}.{suffix}")
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
+    """Remove a file or a folder, if there is one."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -82,31 +82,16 @@ def _sole_writer(path: str, force: bool) -> Iterator[None]:
     """Hold a lock that dies with this process, so that what it guards is stale when it is free."""
     refuse_existing(path, force)
     lock = _sibling(path, "lock")
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
     try:
-        busy = InputError(f"another run is writing {path}: wait for it to end")
-        try:
-            file_lock.lock(descriptor, lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        if not _is_named(descriptor, lock):
-            # The run that held the lock removed it just now.
-            raise busy
-        try:
-            _undo_half_replacement(path)
-            refuse_existing(path, force)
-            yield
-        finally:
-            os.remove(lock)
-    finally:
-        os.close(descriptor)
-
-
-def _is_named(descriptor: int, path: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+        descriptor = file_lock.hold(lock)
+    except (BlockingIOError, FileNotFoundError):
+        raise InputError(f"another run is writing {path}: wait for it to end") from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        stack.callback(os.remove, lock)
+        _undo_half_replacement(path)
+        refuse_existing(path, force)
+        yield
 
 
 def _undo_half_replacement(path: str) -> None:
@@ -114,7 +99,7 @@ def _undo_half_replacement(path: str) -> None:
     replaced = _sibling(path, "replaced")
     if os.path.lexists(replaced) and not os.path.lexists(path):
         os.rename(replaced, path)
-    _remove(replaced)
+    remove(replaced)
 
 
 def _put_in_place(partial: str, path: str) -> None:
@@ -124,7 +109,7 @@ def _put_in_place(partial: str, path: str) -> None:
         os.rename(path, replaced)
     os.replace(partial, path)
     sync(os.path.dirname(os.path.abspath(path)))
-    _remove(replaced)
+    remove(replaced)
 
 
 def folder_name(path: str) -> str:
@@ -157,22 +142,29 @@ def tidy(path: str) -> None:
 
 
 @contextlib.contextmanager
+def _partial(path: str, force: bool, suffix: str = "") -> Iterator[str]:
+    """Yield the name of a working sibling of `path`, which is gone before and after."""
+    with _sole_writer(path, force):
+        partial = _sibling(path, f"partial{suffix}")
+        remove(partial)
+        try:
+            yield partial
+        finally:
+            remove(partial)
+
+
+@contextlib.contextmanager
 def new_folder(path: str, force: bool = False) -> Iterator[str]:
     """Yield an empty working folder that becomes `path` if the block ends without an exception.
 
     Raises InputError if `path` exists and `force` is not set, or if another run is writing it.
     """
     path = folder_name(path)
-    with _sole_writer(path, force):
-        partial = _sibling(path, "partial")
-        _remove(partial)
+    with _partial(path, force) as partial:
         os.mkdir(partial)
-        try:
-            yield partial
-            _sync_folder(partial)
-            _put_in_place(partial, path)
-        finally:
-            _remove(partial)
+        yield partial
+        _sync_folder(partial)
+        _put_in_place(partial, path)
 
 
 @contextlib.contextmanager
@@ -194,9 +186,9 @@ def resumable_folder(path: str, force: bool, keep: Callable[[str], bool]) -> Ite
             _put_in_place(output, path)
         except BaseException:
             if not keep(work):
-                _remove(work)
+                remove(work)
             raise
-        _remove(work)
+        remove(work)
 
 
 @contextlib.contextmanager
@@ -208,15 +200,16 @@ def new_file(path: str, force: bool = False) -> Iterator[str]:
     """
     if os.path.isdir(path):
         raise InputError(f"the output {path} is a folder: expected the name of a file")
-    with _sole_writer(path, force):
-        partial = _sibling(path, "partial" + os.path.splitext(path)[1])
-        _remove(partial)
-        try:
-            yield partial
-            sync(partial)
-            _put_in_place(partial, path)
-        finally:
-            _remove(partial)
+    with _partial(path, force, os.path.splitext(path)[1]) as partial:
+        yield partial
+        sync(partial)
+        _put_in_place(partial, path)
+
+
+def write_file(path: str, content: bytes, force: bool = False) -> None:
+    """Write `content` as the file `path`. Raises InputError as new_folder does."""
+    with new_file(path, force) as partial, open(partial, "wb") as stream:
+        stream.write(content)
 
 
 @contextlib.contextmanager
@@ -227,18 +220,13 @@ def new_files_in(folder: str, marker: str, force: bool = False) -> Iterator[str]
     Raises InputError if there is an old one and `force` is not set, or if another run writes it.
     """
     path = os.path.join(folder, marker)
-    with _sole_writer(path, force):
-        partial = _sibling(path, "partial")
-        _remove(partial)
+    with _partial(path, force) as partial:
         os.mkdir(partial)
-        try:
-            yield partial
-            names = sorted(os.listdir(partial), key=marker.__eq__)
-            for name in names:
-                sync(os.path.join(partial, name))
-            _remove(path)
-            for name in names:
-                os.replace(os.path.join(partial, name), os.path.join(folder, name))
-            sync(folder)
-        finally:
-            _remove(partial)
+        yield partial
+        names = sorted(os.listdir(partial), key=marker.__eq__)
+        for name in names:
+            sync(os.path.join(partial, name))
+        remove(path)
+        for name in names:
+            os.replace(os.path.join(partial, name), os.path.join(folder, name))
+        sync(folder)

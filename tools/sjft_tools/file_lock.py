@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 
 from sjft.errors import InputError
 
@@ -22,3 +23,21 @@ def lock(descriptor: int, path: str, kind: int) -> None:
             f"{path} cannot be locked ({error.strerror}): expected a file system with locks, as "
             f"Lustre is when mounted with -o flock"
         ) from None
+
+
+def hold(path: str, kind: int = fcntl.LOCK_EX, flags: int = 0) -> int:
+    """Return a descriptor that holds the lock of the file `path`, which is made if need be.
+
+    `kind`: fcntl.LOCK_EX or LOCK_SH; `flags`: more of os.open's. Raises FileNotFoundError if its
+    folder is not there or whoever held it has removed the file just now; else as lock() and os.open
+    do, without waiting.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | flags, 0o666)
+    try:
+        lock(descriptor, path, kind | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            raise FileNotFoundError(path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

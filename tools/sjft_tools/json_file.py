@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sjft_tools.atomic import new_file, tidy
+from sjft_tools.atomic import tidy, write_file
 
 
 def write_json(path: str, content: Any, force: bool, left: Sequence[str] = ()) -> bool:
@@ -22,6 +22,5 @@ def write_json(path: str, content: Any, force: bool, left: Sequence[str] = ()) -
     if path in left and Path(path).read_bytes() == encoded:
         tidy(path)
         return False
-    with new_file(path, force) as partial:
-        Path(partial).write_bytes(encoded)
+    write_file(path, encoded, force)
     return True

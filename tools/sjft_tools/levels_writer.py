@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import levels_text
-from sjft_tools.atomic import new_file
+from sjft_tools.atomic import write_file
 
 
 def write_levels(
@@ -25,5 +23,4 @@ def write_levels(
     if they are not as many as the images, or if `path` exists and `force` is not set.
     """
     text = levels_text(levels, target, neighbours)
-    with new_file(path, force) as partial:
-        Path(partial).write_text(text, encoding="utf-8")
+    write_file(path, text.encode(), force)

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.atomic import refuse_existing, write_file
 from sjft_tools.command import add_force, add_mean, check_mean
 from sjft_tools.migration.fork import fork_net
 from sjft_tools.migration.joint_data import Where
@@ -71,8 +71,7 @@ def run(args: argparse.Namespace) -> None:
     lines += [line[2:] for line in message_lines("net", {"name": "net", **head})[1:-1]]
     for layer in upgraded.layers:
         lines += message_lines("layer", layer)
-    with new_file(args.net, args.force) as partial:
-        Path(partial).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_file(args.net, ("\n".join(lines) + "\n").encode(), args.force)
     for note in upgraded.notes or ["nothing of the fork was in it"]:
         print(note)
     print(f"{args.net} written: {len(upgraded.layers)} layers")

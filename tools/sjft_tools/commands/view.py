@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file, refuse_outputs
+from sjft_tools.atomic import new_file, refuse_outputs, write_file
 from sjft_tools.caffemodel import times
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.command import add_force
@@ -68,8 +68,7 @@ def run(args: argparse.Namespace) -> None:
         layers = shown_layers(read_fields(made.text))
         with new_file(args.draw, args.force) as partial:
             draw(partial, f"{net}, {args.phase}", layers, made.built.shapes)
-    with new_file(output, args.force) as partial:
-        Path(partial).write_text(made.text, encoding="utf-8")
+    write_file(output, made.text.encode(), args.force)
     for change in made.changes:
         print(change)
     count = made.text.count("layer {")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
+from sjft_tools.atomic import write_file
 from sjft_tools.experiment.settings import read_experiment
 
 EXPERIMENT = "prototxt/demo/experiment.yaml"
@@ -93,8 +93,7 @@ def experiment_file(settings: Settings, number: int) -> str:
         return EXPERIMENT
     path = place(settings, number).folder / "experiment.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with new_file(str(path), force=True) as partial:
-        Path(partial).write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    write_file(str(path), yaml.safe_dump(wanted, sort_keys=False).encode(), force=True)
     return str(path)
 
 

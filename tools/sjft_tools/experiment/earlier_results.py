@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote, unquote
 
+from sjft_tools.atomic import remove
 from sjft_tools.experiment.step import BEFORE, DONE, FOLDER, marker_file
 
 
@@ -98,12 +98,3 @@ class EarlierResults:
         with contextlib.suppress(FileNotFoundError):
             os.rename(aside, self._unneeded)
             remove(self._unneeded)
-
-
-def remove(path: str) -> None:
-    """Remove a file or a folder, if there is one."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(path)

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from sjft_tools.atomic import new_file
+from sjft_tools.atomic import write_file
 from sjft_tools.experiment.environment import note_start
 from sjft_tools.experiment.net_trial import NetFacts, keep_facts
 from sjft_tools.experiment.outcome import COPY, Outcome, read_finished, write_summary
@@ -30,7 +30,7 @@ def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcom
     with run_lock(plan.folder) as lock:
         claim_run_folder(plan.folder, plan.experiment.name)
         note_start(plan.folder)
-        _write(plan.file(COPY), Path(path).read_text(encoding="utf-8"))
+        write_file(plan.file(COPY), Path(path).read_bytes(), force=True)
         keep_facts(plan, facts)
         watch = Watch(plan, facts)
         steps = Steps(
@@ -41,7 +41,9 @@ def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcom
         outcome = _rounds(plan, steps)
         steps.run(plan.curves(outcome.rounds))
         write_summary(plan, outcome, steps.done)
-        _write(plan.file(REPORT), report_page(plan, outcome, steps.done))
+        write_file(
+            plan.file(REPORT), report_page(plan, outcome, steps.done).encode(), force=True
+        )
     return outcome
 
 
@@ -51,7 +53,7 @@ def write_report(folder: str) -> str:
     Raises InputError if there is no finished run.
     """
     plan, outcome, done = read_finished(folder)
-    _write(plan.file(REPORT), report_page(plan, outcome, done))
+    write_file(plan.file(REPORT), report_page(plan, outcome, done).encode(), force=True)
     return plan.file(REPORT)
 
 
@@ -94,8 +96,3 @@ def _accuracy(plan: Plan, number: int) -> float | None:
 def _moved(plan: Plan, number: int) -> int:
     path = Path(plan.round_file(number, "moves.json"))
     return int(json.loads(path.read_text(encoding="utf-8"))["moved"])
-
-
-def _write(path: str, text: str) -> None:
-    with new_file(path, force=True) as partial:
-        Path(partial).write_text(text, encoding="utf-8")

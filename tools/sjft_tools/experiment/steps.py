@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Callable
 
 from sjft.errors import InputError
-from sjft_tools.experiment.earlier_results import EarlierResults, remove
+from sjft_tools.atomic import remove
+from sjft_tools.experiment.earlier_results import EarlierResults
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 from sjft_tools.experiment.step import (
     DONE,

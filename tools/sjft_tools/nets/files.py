@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file
+from sjft_tools.atomic import write_file
 
 
 def output_folder(path: str, what: str) -> str:
@@ -43,6 +43,5 @@ def write(folder: Path, files: dict[str, str], force: bool) -> None:
             print(f"{path} unchanged")
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(str(path), force) as partial:
-            Path(partial).write_text(text, encoding="utf-8")
+        write_file(str(path), text.encode(), force)
         print(f"{path} written")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import os
 import shutil
@@ -57,18 +56,9 @@ def _lock(path: str) -> int | None:
 
     None, too, if it is gone or another user's.
     """
-    file = os.path.join(path, _LOCK)
     try:
         if os.lstat(path).st_uid != os.getuid():
             return None
-        descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return file_lock.hold(os.path.join(path, _LOCK), flags=os.O_NOFOLLOW)
     except OSError:
         return None
-    with contextlib.ExitStack() as stack:
-        stack.callback(os.close, descriptor)
-        with contextlib.suppress(BlockingIOError, FileNotFoundError):
-            file_lock.lock(descriptor, file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(file)):
-                stack.pop_all()
-                return descriptor
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import time
@@ -69,15 +68,9 @@ def _locked(folder: str, prefix: str) -> int:
     path = os.path.join(folder, _LOCK)
     while True:
         os.makedirs(folder, exist_ok=True)
-        descriptor = -1
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             # FileNotFoundError: the run that held it removed the folder just now
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-            file_lock.lock(descriptor, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                return descriptor
-        if descriptor >= 0:
-            os.close(descriptor)
+            return file_lock.hold(path)
         if time.monotonic() > deadline:
             raise InputError(
                 f"another run is training with the snapshot_prefix {prefix!r}: wait for it to "
