@@ -1,9 +1,9 @@
-"""Write the nets and solvers: the published ones, or those for a target set of one's own.
+"""Write nets and solvers for a target set of one's own, or bring the published ones up to date.
 
-Without options it brings the published files under prototxt/ up to date; --check only compares. Any
-option about the net or the target set writes that set's files instead, into an --out-dir of its
-own: train_val and solver of joint training and of its baseline on the target alone, and three
-deploy nets, with the target's head, with both, and fully convolutional.
+Any option about the net or the target set asks for files of one's own, in an --out-dir: train_val
+and solver of joint training and of its baseline on the target alone, and three deploy nets, with
+the target's head, with both, and fully convolutional. Without options the published files under
+prototxt/ are written anew; --check only compares.
 """
 
 from __future__ import annotations
