@@ -18,7 +18,7 @@ import processes
 from conftest import draw_image, write_image_lmdb
 from formats_page import keys_in_tables
 from retrieval_runs import World, forker, make_world, stopped_in_mid_run
-from sjft_tools.work_folder import array_checksum
+from sjft_tools.checksums import array_checksum
 
 
 @pytest.fixture(scope="module")

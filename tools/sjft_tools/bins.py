@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -14,6 +13,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import new_file
 from sjft_tools.banks import DEFAULT_RESIZE
 from sjft_tools.banks.bank import Bank
+from sjft_tools.checksums import checksum_of
 from sjft_tools.npz import npz_problem
 
 FORMAT = "sjft bins 1"
@@ -48,11 +48,9 @@ class Bins:
 
     def checksum(self) -> str:
         """Return ``sha256:...`` of everything that the bins are."""
-        digest = hashlib.sha256(json.dumps(asdict(self.info), sort_keys=True).encode())
-        digest.update(self.edges.astype("<f8").tobytes())
-        digest.update(self.minimum.astype("<f4").tobytes())
-        digest.update(self.maximum.astype("<f4").tobytes())
-        return f"sha256:{digest.hexdigest()}"
+        info = json.dumps(asdict(self.info), sort_keys=True).encode()
+        arrays = (self.edges, "<f8"), (self.minimum, "<f4"), (self.maximum, "<f4")
+        return checksum_of(info, *(array.astype(kind).tobytes() for array, kind in arrays))
 
     def save(self, path: str, force: bool = False) -> None:
         """Write the .npz file `path`. Raises InputError if it exists and `force` is not set."""

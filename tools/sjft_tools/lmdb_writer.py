@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sjft.errors import InputError
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import SIDE_FILE, Fingerprint, probe
 from sjft_tools.atomic import new_folder
+from sjft_tools.npz import npy_bytes
 
 _FIRST_MAP_BYTES = 64 << 20
 _COMMIT_BYTES = 32 << 20
@@ -133,14 +133,8 @@ def new_lmdb(path: str, force: bool, kind: str) -> Iterator[tuple[str, LmdbWrite
 
 
 def save_array(file: str, array: np.ndarray) -> None:
-    """Write `array` as the .npy file `file`.
-
-    np.save would hide in its error that the disk is full.
-    """
-    content = io.BytesIO()
-    np.save(content, array, allow_pickle=False)
-    with open(file, "wb") as stream:
-        stream.write(content.getbuffer())
+    """Write `array` as the .npy file `file`."""
+    Path(file).write_bytes(npy_bytes(array))
 
 
 def refuse_other_contents(path: str, kind: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
+import io
 import json
 import os
 import re
@@ -17,6 +17,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools import file_lock
+from sjft_tools.npz import npy_bytes
 
 LOCK = "lock"
 PLAN_FILE = "plan.json"
@@ -48,20 +49,6 @@ def put_file(path: str, content: bytes) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = path  # for writing names no file
         raise
-
-
-def checksum_of(*contents: bytes | memoryview) -> str:
-    """Return ``sha256:...`` of `contents`, one after the other."""
-    digest = hashlib.sha256()
-    for content in contents:
-        digest.update(content)
-    return f"sha256:{digest.hexdigest()}"
-
-
-def array_checksum(array: np.ndarray) -> str:
-    """Return ``sha256:...`` of an array's type, shape and values."""
-    head = f"{array.dtype.str} {array.shape} ".encode()
-    return checksum_of(head, np.ascontiguousarray(array).data.cast("B"))
 
 
 class WorkFolder:
@@ -130,27 +117,18 @@ def _locked(path: str, output: str, shared: bool, remedy: str) -> int:
     while True:
         try:
             os.makedirs(path, exist_ok=True)
-            descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+            return file_lock.hold(lock, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         except FileNotFoundError:  # the run that held it removed the folder just now
             continue
+        except BlockingIOError:
+            raise InputError(
+                f"another run is working on {output} in {path}: wait for it to end"
+            ) from None
         except OSError as error:
             raise InputError(
                 f"the work folder {path} cannot be made ({error.strerror}): expected leave to "
                 f"write there{remedy}"
             ) from None
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            file_lock.lock(descriptor, lock, kind | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
-                return descriptor
-        except FileNotFoundError:
-            pass
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(
-                f"another run is working on {output} in {path}: wait for it to end"
-            ) from None
-        os.close(descriptor)
 
 
 class Kept:
@@ -182,6 +160,18 @@ class Kept:
         if not self._is_ours:
             self.begin_writing(())
         put_file(self._folder.file(name), content)
+
+    def load_array(self, name: str) -> np.ndarray | None:
+        """Return the array of the .npy file `name`; None if it is not there."""
+        content = self.load(name)
+        array: np.ndarray | None = None
+        if content is not None:
+            array = np.load(io.BytesIO(content), allow_pickle=False)
+        return array
+
+    def save_array(self, name: str, array: np.ndarray) -> None:
+        """Keep an array as the .npy file `name`."""
+        self.save(name, npy_bytes(array))
 
     def begin_writing(self, outputs: Sequence[str]) -> None:
         """Note that `outputs`, paths from the root, are written from now on."""

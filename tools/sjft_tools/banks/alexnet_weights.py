@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import blob_shape, read_caffemodel, times, trained_blobs
+from sjft_tools.checksums import checksum_of
 from sjft_tools.npz import npz_problem
 
 SHAPES = {
@@ -50,10 +50,7 @@ def read_weights(path: str) -> dict[str, np.ndarray]:
 
 def checksum(arrays: dict[str, np.ndarray]) -> str:
     """Return ``sha256:...`` of the weights' values: the same for both kinds of file."""
-    digest = hashlib.sha256()
-    for name in SHAPES:
-        digest.update(arrays[name].astype("<f4").tobytes())
-    return f"sha256:{digest.hexdigest()}"
+    return checksum_of(*(arrays[name].astype("<f4").tobytes() for name in SHAPES))
 
 
 def _from_npz(path: str) -> dict[str, np.ndarray]:

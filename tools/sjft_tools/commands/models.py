@@ -9,15 +9,16 @@ loaded. --fitted writes the file without the layers at which Caffe would end.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 from pathlib import Path
 
 from sjft.errors import InputError
-from sjft_tools.atomic import new_file, refuse_existing
+from sjft_tools.atomic import refuse_existing, write_file
 from sjft_tools.caffemodel import drop_layers, listed, read_caffemodel, trained_blobs
 from sjft_tools.command import add_force
 from sjft_tools.models.loading import Loading, borrowers, loading
-from sjft_tools.models.published import MODELS, identified, sha1_of
+from sjft_tools.models.published import MODELS, identified
 from sjft_tools.net_files import layers_of, read_net
 from sjft_tools.netscope.options import add_view_options
 from sjft_tools.netscope.view import view
@@ -48,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
     if args.weights is None:
         raise InputError(f"expected a weights file beside the net {args.net}")
     net = read_net(args.net)
-    sha1 = sha1_of(args.weights)
     model = read_caffemodel(args.weights)
+    sha1 = hashlib.sha1(Path(args.weights).read_bytes()).hexdigest()
     blobs = trained_blobs(model)
     params = view(net, args.net, args.phase, dict(args.input)).built.params
     shared = borrowers(layers_of(net, args.phase))
@@ -60,8 +61,7 @@ def run(args: argparse.Namespace) -> None:
     _report(found, len(wanted))
     if args.fitted is not None and found.taken:
         drop_layers(model, found.refused)
-        with new_file(args.fitted, args.force) as partial:
-            Path(partial).write_bytes(model.SerializeToString())
+        write_file(args.fitted, model.SerializeToString(), args.force)
         print(f"fitted  {args.fitted} written, without the layers that differ")
     elif found.refused or not found.taken:
         raise SystemExit(1)

@@ -19,7 +19,6 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools import atomic
 from sjft_tools.atomic import new_file
 from sjft_tools.evaluation.details import write_details
-from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.result import Result
 from sjft_tools.evaluation.scorer import CHUNK, score_images
@@ -121,7 +120,7 @@ def _computed_scores(
         "gpu": args.gpu is not None,
     }
     with keeping(args.scores, plan) as kept:
-        scores = score_images(net, images, protocol, args.batch_size, KeptScores(kept))
+        scores = score_images(net, images, protocol, args.batch_size, kept)
         found = scores_of(images, scores, [model])
         write_scores(partial, found)
     return found

@@ -10,9 +10,9 @@ from tqdm import tqdm
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import progress
-from sjft_tools.evaluation.kept_scores import KeptScores
 from sjft_tools.evaluation.protocol import DENSE, ONE, TEN, Protocol
 from sjft_tools.evaluation.trained_net import TrainedNet
+from sjft_tools.work_folder import Kept
 
 #: Images that are scored, and kept in case the run is killed, together.
 CHUNK = {ONE: 500, TEN: 50, DENSE: 16}
@@ -23,24 +23,25 @@ def score_images(
     images: ImageLmdb,
     protocol: Protocol,
     batch_size: int,
-    kept: KeptScores | None,
+    kept: Kept | None,
 ) -> np.ndarray:
     """Return the mean softmax over the views of every image in key order, float32 N x C.
 
-    `batch_size`: views per forward pass; `kept`: the finished chunks of a run that can go on, or
-    None for one that starts over when it is killed. Raises InputError naming the image if one
-    cannot be decoded or viewed, or has a score that is not a number.
+    `batch_size`: views per forward pass; `kept`: where a run that can go on has its finished
+    chunks, as ``000017.npy``; None for one that starts over when it is killed. Raises InputError
+    naming the image if one cannot be decoded or viewed, or has a score that is not a number.
     """
     scores = np.empty((images.count, net.classes), np.float32)
     step = CHUNK[protocol.crops]
     with progress((), "evaluate", images.count) as bar:
         for chunk, start in enumerate(range(0, images.count, step)):
             rows = scores[start : start + step]
-            found = None if kept is None else kept.load(chunk)
+            name = f"{chunk:06}.npy"
+            found = None if kept is None else kept.load_array(name)
             if found is None:
                 rows[...] = _score_chunk(net, images, start, len(rows), protocol, batch_size, bar)
                 if kept is not None:
-                    kept.save(chunk, rows)
+                    kept.save_array(name, rows)
             else:
                 rows[...] = found
                 bar.initial += len(rows)  # the rate is that of this run

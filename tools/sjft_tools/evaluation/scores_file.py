@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from sjft import __version__
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft_tools.checksums import file_checksum
 from sjft_tools.npz import npz_problem
 
 FORMAT = "sjft scores 1"
@@ -39,21 +39,12 @@ def describe_model(
     """Return what decides a model's scores: its files with their checksums, blob and protocol."""
     return {
         "deploy": deploy,
-        "deploy_checksum": checksum(deploy),
+        "deploy_checksum": file_checksum(deploy),
         "weights": weights,
-        "weights_checksum": checksum(weights),
+        "weights_checksum": file_checksum(weights),
         "output": output,
         **protocol,
     }
-
-
-def checksum(path: str) -> str:
-    """Return ``sha256:...`` of the file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()}"
 
 
 def scores_of(images: ImageLmdb, scores: np.ndarray, models: list[dict[str, Any]]) -> Scores:

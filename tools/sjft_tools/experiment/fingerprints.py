@@ -6,13 +6,11 @@ a file was last changed decides nothing: clocks differ, and copies are as good a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 
 from sjft.side_file import SIDE_FILE
-
-_CHUNK = 1 << 20
+from sjft_tools.checksums import checksum_of, file_checksum
 
 MISSING = "missing"
 
@@ -42,22 +40,18 @@ class Fingerprints:
         try:
             content = json.loads(text)
         except ValueError:  # damaged: whoever reads the LMDB says so
-            return bytes_fingerprint(text)
+            return checksum_of(text)
         if not isinstance(content, dict):
-            return bytes_fingerprint(text)
+            return checksum_of(text)
         kept = {key: value for key, value in content.items() if not key.endswith("_path")}
-        return bytes_fingerprint(json.dumps(kept, sort_keys=True).encode())
+        return checksum_of(json.dumps(kept, sort_keys=True).encode())
 
     def _of_file(self, path: str) -> str:
         state = os.stat(path)
         identity = (state.st_size, state.st_mtime_ns, state.st_ino)
         known = self._known.get(path)
         if known is None or known[0] != identity:
-            digest = hashlib.sha256()
-            with open(path, "rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    digest.update(chunk)
-            known = self._known[path] = (identity, f"sha256:{digest.hexdigest()}")
+            known = self._known[path] = (identity, file_checksum(path))
         return known[1]
 
     def _of_folder(self, path: str) -> str:
@@ -69,9 +63,4 @@ class Fingerprints:
                 file = os.path.join(parent, name)
                 size = os.path.getsize(file) if os.path.exists(file) else MISSING  # a dangling link
                 lines.append(f"{os.path.relpath(file, place)}\0{size}\n")
-        return bytes_fingerprint("".join(lines).encode("utf-8", "surrogateescape"))
-
-
-def bytes_fingerprint(content: bytes) -> str:
-    """Return the fingerprint of a file that holds `content`."""
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+        return checksum_of("".join(lines).encode("utf-8", "surrogateescape"))

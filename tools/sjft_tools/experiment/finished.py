@@ -15,7 +15,7 @@ from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
-from sjft_tools.experiment.fingerprints import bytes_fingerprint
+from sjft_tools.checksums import checksum_of
 from sjft_tools.experiment.outcome import Outcome
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import Marker
@@ -45,7 +45,7 @@ class FinishedRun:
                 f"makes it once more"
             ) from None
         made = self._made.get(os.path.relpath(path, self.plan.folder))
-        if made not in (None, bytes_fingerprint(content)):
+        if made not in (None, checksum_of(content)):
             raise self.spoilt(path)
         try:
             return content.decode("utf-8")

@@ -5,10 +5,7 @@ Every fact is that of the page named as `stated_in`; "" where that page does not
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-
-from sjft.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -121,18 +118,6 @@ MODELS = [
         "bc614d1bd91896e3faceaf40b23b72dab47d44f5",
     ),
 ]
-
-
-def sha1_of(path: str) -> str:
-    """The SHA-1 of the file `path`. Raises InputError if it cannot be read."""
-    digest = hashlib.sha1()
-    try:
-        with open(path, "rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"the weights {path} cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def identified(file_name: str, sha1: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
 from sjft import __version__
+from sjft_tools.checksums import checksum_of
 from sjft_tools.retrieval.inputs import Inputs
 
 #: Source records per shard, unless the user asks for another number.
@@ -69,7 +69,7 @@ class Plan:
     def identity(self) -> str:
         """Return ``sha256:...`` of all that the plan says."""
         text = json.dumps(asdict(self), sort_keys=True)
-        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+        return checksum_of(text.encode())
 
     def difference(self, other: Plan) -> str:
         """Return what `other` has different, as in ``--k (5, now 7)``; "" if nothing."""
@@ -101,9 +101,7 @@ def make_plan(inputs: Inputs, k: int, shard_size: int) -> Plan:
 
 def exclusions_checksum(excluded: np.ndarray) -> str:
     """Return ``sha256:...`` of the excluded positions as int64, little-endian; "" if none."""
-    if not len(excluded):
-        return ""
-    return f"sha256:{hashlib.sha256(excluded.astype('<i8').tobytes()).hexdigest()}"
+    return checksum_of(excluded.astype("<i8").tobytes()) if len(excluded) else ""
 
 
 def parts_of(shards: int, part: int, parts: int) -> range:

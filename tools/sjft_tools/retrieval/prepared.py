@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import NamedTuple
 
 import numpy as np
 
 from sjft.errors import InputError
+from sjft_tools.checksums import array_checksum
+from sjft_tools.npz import npy_bytes
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.retrieval.shard_files import Pass
-from sjft_tools.work_folder import WorkFolder, array_checksum, put_file
+from sjft_tools.work_folder import WorkFolder, put_file
 
 TARGETS_FILE = "targets.npy"
 LIMITS_FILE = "limits.npy"
@@ -50,9 +51,7 @@ def prepare(folder: WorkFolder, plan: Plan, engine: Engine) -> Prepared:
     targets = engine.describe_targets()
     prepared = Prepared(targets, engine.limits(targets), array_checksum(targets))
     for name, array in ((TARGETS_FILE, targets), (LIMITS_FILE, prepared.limits)):
-        content = io.BytesIO()
-        np.save(content, array, allow_pickle=False)
-        put_file(folder.file(name), content.getvalue())
+        put_file(folder.file(name), npy_bytes(array))
     about = {
         "plan": plan.identity(),
         "targets": prepared.checksum,

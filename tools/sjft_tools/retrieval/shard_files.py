@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sjft_tools.checksums import array_checksum, checksum_of
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.retrieval.plan import Plan
-from sjft_tools.work_folder import array_checksum, checksum_of, put_file
+from sjft_tools.work_folder import put_file
 
 FORMAT = "sjft shard 1"
 _COLUMNS = (("targets", np.int32), ("sources", np.int64), ("distances", np.float64))

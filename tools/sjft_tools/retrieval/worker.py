@@ -12,6 +12,7 @@ from distributed import Worker, get_worker
 
 from sjft import __version__
 from sjft.errors import InputError
+from sjft_tools.checksums import array_checksum
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.overlap import cores
 from sjft_tools.retrieval.engine import Engine
@@ -19,7 +20,6 @@ from sjft_tools.retrieval.inputs import Inputs, Paths, open_inputs
 from sjft_tools.retrieval.plan import Plan, make_plan
 from sjft_tools.retrieval.prepared import OTHERWISE, SAMPLE, read_array
 from sjft_tools.retrieval.shard_files import Pass, Stats
-from sjft_tools.work_folder import array_checksum
 
 
 class Order(NamedTuple):
