@@ -192,6 +192,35 @@ def test_frozen_statistics(data_folder):
     assert "use_global_stats" not in (data_folder / "nets/frozen/deploy.prototxt").read_text()
 
 
+def test_tests_use_the_stored_statistics(data_folder):
+    """Also of a net that would test by those of the images which are tested together."""
+    text = GOOGLENET_LIKE.replace("use_global_stats: true", "use_global_stats: false")
+    output = graft("own_statistics", text)
+    assert "use_global_stats: false of NET's BatchNorm is left out: tests use stored" in output
+    for name in ("joint_train_val", "deploy"):
+        text = (data_folder / f"nets/own_statistics/{name}.prototxt").read_text()
+        assert 'type: "BatchNorm"' in text
+        assert "use_global_stats" not in text
+
+
+def test_a_deploy_net_with_other_pixels_says_how_it_is_tested(data_folder):
+    """What its train_val net would tell is told by options, and noted for `sjft evaluate`."""
+    output = graft("pixels", SQUEEZENET_LIKE, "--mean", 128, 127.5, 126, "--scale", 0.0078125)
+    options = "--resize-shorter 37 --mean 128 127.5 126"
+    assert f"'sjft evaluate' and 'sjft harden' need {options}\n" in output
+    assert f"need {options}\n" in (data_folder / "nets/pixels/deploy.prototxt").read_text()
+    net = read_net(str(data_folder / "nets/pixels/joint_train_val.prototxt"))
+    test = json.loads(net.layer[1].python_param.param_str)
+    assert (test["resize_shorter"], test["mean"]) == (37, [128, 127.5, 126])
+    for name in ("joint_train_val", "target_only_train_val", "deploy", "deploy_both"):
+        net = read_net(str(data_folder / f"nets/pixels/{name}.prototxt"))
+        [scale] = [layer for layer in net.layer if layer.name == "data_scale"]
+        assert scale.scale_param.filler.value == 0.0078125
+
+    output = graft("usual", SQUEEZENET_LIKE.replace("dim: 32 dim: 32", "dim: 227 dim: 227"))
+    assert "sjft evaluate" not in output + (data_folder / "nets/usual/deploy.prototxt").read_text()
+
+
 def test_generated_deploy_nets_can_be_grafted(data_folder):
     """He's ResNet-50 from its deploy net alone: the published weights' names stay."""
     path = REPO / "prototxt/nets/resnet50/sjft_deploy.prototxt"

@@ -63,6 +63,10 @@ NO_CLASSIFIER = 'layer { name: "p" type: "Pooling" bottom: "data" top: "p" }'
             "bad.prototxt does not say how large its images are: give --crop",
         ),
         (
+            GOOGLENET_LIKE.replace('top: "label"', 'top: "label" include { stage: "train" }', 1),
+            "on 0 blobs of data (none), expected one, of images; 'data' stand only in a stage: exp",
+        ),
+        (
             ALEXNET_LIKE.replace("SoftmaxWithLoss", "HingeLoss"),
             "'loss' is a HingeLoss, for which the joint loss cannot stand: expected Softmax",
         ),

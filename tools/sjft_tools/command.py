@@ -61,6 +61,17 @@ def integer_at_least(minimum: int) -> Callable[[str], int]:
     return parse
 
 
+def number_above_zero(text: str) -> float:
+    """Parse an argument: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
+    return value
+
+
 def add_mean(
     parser: argparse.ArgumentParser, default: list[float] | None = None, otherwise: str = ""
 ) -> None:

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, adapt, changed
-from sjft_tools.command import add_force, integer_at_least
+from sjft_tools.command import add_force, integer_at_least, number_above_zero
 from sjft_tools.nets.files import output_folder
 
 
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     some = integer_at_least(1)
     parser.add_argument("--k0", type=some, metavar="K0", help="neighbours in use at level 1")
     parser.add_argument("--max-iter", type=some, metavar="N", help="iterations")
-    parser.add_argument("--base-lr", type=_rate, metavar="X", help="learning rate at the start")
+    parser.add_argument(
+        "--base-lr", type=number_above_zero, metavar="X", help="learning rate at the start"
+    )
     parser.add_argument("--stepsize", type=some, metavar="N", help="iterations until it falls")
     parser.add_argument("--snapshot", type=some, metavar="N", help="iterations between snapshots")
     parser.add_argument(
@@ -46,16 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test-interval", type=some, metavar="N", help="iterations between tests")
     parser.add_argument("--seed", type=some, metavar="N", help="of weights and batches")
     add_force(parser)
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
-    return value
 
 
 def _name(text: str) -> str:

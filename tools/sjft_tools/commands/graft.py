@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft_tools.command import add_force, add_mean, check_mean, integer_at_least
+from sjft_tools.command import add_force, add_mean, check_mean, integer_at_least, number_above_zero
 from sjft_tools.grafting.files import check_nets, net_texts, remarks, solver_texts
 from sjft_tools.grafting.heads import find_heads
 from sjft_tools.grafting.images import find_images
@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crop", type=count, metavar="S", help="side of the crops, in pixels (default: NET's)"
     )
     add_mean(parser, otherwise="NET's, else 104 117 123")
+    parser.add_argument(
+        "--scale",
+        type=number_above_zero,
+        metavar="X",
+        help="by which pixels less the mean are multiplied (default: NET's, else 1)",
+    )
     add_training_options(parser)
     add_data_options(parser, DataPaths())
     add_force(parser)
@@ -73,7 +79,7 @@ def _graft(args: argparse.Namespace) -> Graft:
     """Read the net, and say what is to become of it."""
     net = read_original(args.net)
     heads = find_heads(net)
-    images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop, args.mean)
+    images = find_images(net, needed_blobs(net, heads, "TRAIN"), args.crop, args.mean, args.scale)
     larger = 256 if 128 <= images.crop <= 256 else -(-images.crop * 8 // 7)
     task = Task(
         target_classes=args.target_classes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
@@ -14,6 +15,7 @@ from sjft_tools.evaluation.trained_net import TrainedNet
 _SHORTER = 256
 _CROPS = range(128, _SHORTER + 1)
 _SCALES = (256, 384, 512)
+_MEAN = (104.0, 117.0, 123.0)
 
 
 def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
@@ -45,7 +47,7 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
             help=f"for dense: scale the images' shorter side to N pixels, for each N (default: "
             f"{' '.join(map(str, _SCALES))})",
         )
-    add_mean(parser, [104.0, 117.0, 123.0])
+    add_mean(parser, list(_MEAN))
     parser.add_argument(
         "--output", metavar="BLOB", help="the blob with the scores (default: the net's only output)"
     )
@@ -64,6 +66,23 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
         metavar="FILE.npz",
         help="write every image's scores there too; a run that is killed can go on then",
     )
+
+
+def size_options(resize: int | None, shorter: int | None, crop: int) -> list[str]:
+    """Return the options of add_scoring that size images so before the crop; none for a default.
+
+    `resize`, `shorter`, `crop`: in pixels, as in a Protocol.
+    """
+    if resize is not None:
+        return ["--resize", str(resize)]
+    if shorter is None or (shorter == _SHORTER and crop in _CROPS):
+        return []
+    return ["--resize-shorter", str(shorter)]
+
+
+def mean_options(mean: Sequence[float]) -> list[str]:
+    """Return the options of add_scoring that subtract `mean`, B, G, R; none for the default."""
+    return [] if tuple(mean) == _MEAN else ["--mean", *(f"{value:.9g}" for value in mean)]
 
 
 def check_scoring(args: argparse.Namespace) -> None:

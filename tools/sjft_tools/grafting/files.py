@@ -7,7 +7,15 @@ from google.protobuf import text_format
 from sjft.errors import InputError
 from sjft_tools.caffemodel import times
 from sjft_tools.grafting.heads import LOSS
-from sjft_tools.grafting.nets import COMMAND, Graft, deploy_net, joint_net, target_only_net
+from sjft_tools.grafting.nets import (
+    COMMAND,
+    Graft,
+    deploy_net,
+    joint_net,
+    scoring_options,
+    target_only_net,
+    uses_own_statistics,
+)
 from sjft_tools.net_files import build
 from sjft_tools.nets.solver import Run, solver_text
 from sjft_tools.netscope.view import view
@@ -95,4 +103,11 @@ def remarks(graft: Graft) -> list[str]:
         layer.fields.get("batch_norm_param", {}).get("use_global_stats") for layer in normal
     ):
         lines.append("NET's BatchNorm has use_global_stats: its statistics stay as they are")
+    if not graft.frozen and any(map(uses_own_statistics, normal)):
+        lines.append(
+            "use_global_stats: false of NET's BatchNorm is left out: tests use stored statistics"
+        )
+    options = scoring_options(graft.task)
+    if options:
+        lines.append(f"'sjft evaluate' and 'sjft harden' need {options}")
     return lines

@@ -38,19 +38,22 @@ def find_images(
     needed: set[str],
     crop: int | None,
     given_mean: tuple[float, float, float] | None = None,
+    given_scale: float | None = None,
 ) -> Images:
     """Return how the images come in: `needed` are the blobs that the classifiers depend on.
 
-    `crop` and `given_mean` (B, G, R) override what the net says. Raises InputError if they are not
-    square colour images in one blob, or if their size cannot be told.
+    `crop`, `given_mean` (B, G, R) and `given_scale` override what the net says. Raises InputError
+    if they are not square colour images in one blob, or if their size cannot be told.
     """
     sources = {top: layer for layer in net.layers if is_source(layer) for top in layer.tops}
     blobs = sorted((set(sources) | set(net.inputs)) & needed)
     if len(blobs) != 1:
         listed = ", ".join(blobs) or "none"
+        staged = ", ".join(f"'{name}'" for name in net.staged_sources)
         raise InputError(
             f"{net.path}: the classifier depends on {len(blobs)} blobs of data ({listed}), "
             f"expected one, of images"
+            + (f"; {staged} stand only in a stage: expected phases instead" if staged else "")
         )
     [blob] = blobs
     shape = net.inputs.get(blob, ())
@@ -72,7 +75,7 @@ def find_images(
         size,
         mean,
         mirror=bool(transform.get("mirror", not transform)),
-        factor=float(transform.get("scale", 1)),
+        factor=given_scale or float(transform.get("scale", 1)),
         remarks=remarks,
     )
 

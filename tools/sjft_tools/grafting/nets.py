@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sjft.errors import InputError
+from sjft_tools.evaluation.options import mean_options, size_options
 from sjft_tools.grafting.heads import Head
 from sjft_tools.grafting.images import Images, is_source
 from sjft_tools.grafting.original import Layer, Original
@@ -111,6 +112,12 @@ def deploy_net(graft: Graft, both: bool) -> str:
         tails += head_layers(head, suffix, head.bottom, classes[suffix])
         tails.append(L.softmax(f"prob{suffix}" if both else "prob", head.scores + suffix))
     header = "With both classifiers." if both else "With the target's classifier."
+    options = scoring_options(task)
+    if options:
+        header += (
+            "\nTo show it images as the train_val net's TEST phase does, `sjft evaluate` and\n"
+            f"`sjft harden` need {options}"
+        )
     return _text(
         graft,
         "deploy_both" if both else "deploy",
@@ -119,6 +126,12 @@ def deploy_net(graft: Graft, both: bool) -> str:
         [L.without_training(layer) for layer in trunk(graft, ("TEST",))],
         [L.without_training(layer) for layer in tails],
     )
+
+
+def scoring_options(task: Task) -> str:
+    """What `sjft evaluate` and `sjft harden` need to show images as TEST does; "" for nothing."""
+    resize, shorter = (task.test_resize.get(key) for key in ("resize", "resize_shorter"))
+    return " ".join([*size_options(resize, shorter, task.crop), *mean_options(task.mean)])
 
 
 def trunk(graft: Graft, phases: tuple[str, ...]) -> list[Message]:
@@ -130,17 +143,31 @@ def trunk(graft: Graft, phases: tuple[str, ...]) -> list[Message]:
         stands = [p for p in phases if p in layer.phases and needed[p].intersection(layer.tops)]
         if is_source(layer) or not stands:
             continue
-        fields = frozen(layer) if graft.frozen else dict(layer.fields)
+        fields = with_statistics(layer, graft.frozen)
         result.append(fields if stands == list(phases) else L.only_in(stands[0], fields))
     return result
 
 
-def frozen(layer: Layer) -> Message:
-    """The layer's fields, with the stored statistics in TRAIN if it is a BatchNorm."""
+def with_statistics(layer: Layer, frozen: bool) -> Message:
+    """The layer's fields; of a BatchNorm with the statistics that it shall use.
+
+    Stored ones in TRAIN too if `frozen`. Where the original uses a batch's own in TEST as well, by
+    `use_global_stats: false`, an image's scores would depend on the others beside it: it is left
+    out, and the phase decides.
+    """
     if layer.type != "BatchNorm":
         return dict(layer.fields)
-    params = {**layer.fields.get("batch_norm_param", {}), "use_global_stats": True}
+    params = dict(layer.fields.get("batch_norm_param", {}))
+    if frozen:
+        params["use_global_stats"] = True
+    elif uses_own_statistics(layer):
+        del params["use_global_stats"]
     return {**layer.fields, "batch_norm_param": params}
+
+
+def uses_own_statistics(layer: Layer) -> bool:
+    """Whether a BatchNorm uses a batch's own statistics in every phase."""
+    return layer.fields.get("batch_norm_param", {}).get("use_global_stats") is False
 
 
 def head_layers(head: Head, suffix: str, bottom: str, classes: int) -> list[Message]:

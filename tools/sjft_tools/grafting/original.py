@@ -54,12 +54,16 @@ class Layer:
 
 @dataclass(frozen=True)
 class Original:
-    """The net in the file `path`, and its `name`; `inputs` maps inputs to their shapes."""
+    """The net in the file `path`, and its `name`; `inputs` maps inputs to their shapes.
+
+    `staged_sources`: layers that bring data in, but only in a stage: they are not among `layers`.
+    """
 
     path: str
     name: str
     layers: list[Layer]
     inputs: dict[str, Shape]
+    staged_sources: list[str]
 
     @property
     def trains(self) -> bool:
@@ -89,7 +93,10 @@ def read_original(path: str) -> Original:
         if layer.type == "Input":
             inputs.update(zip(layer.top, (tuple(s.dim) for s in layer.input_param.shape)))
     stem = os.fsencode(Path(path).stem).decode("utf-8", "replace")
-    return Original(path, net.name or stem, _with_phases(net), inputs)
+    layers = _with_phases(net)
+    kept = {layer.name for layer in layers}
+    staged = [layer.name for layer in net.layer if not layer.bottom and layer.name not in kept]
+    return Original(path, net.name or stem, layers, inputs, staged)
 
 
 def _is_old(path: str) -> bool:
