@@ -18,6 +18,7 @@ from sjft.batches import Batches
 from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams
 from sjft.prefetch import BatchStream, PrefetchedStream
+from whole_batches import blank
 
 
 class Numbers(Batches):
@@ -58,7 +59,7 @@ def params(workers: int, depth: int = 4, timeout_s: float = 20) -> PrefetchParam
 
 
 def take(stream: BatchStream, batches: Batches) -> dict[str, np.ndarray]:
-    out = {name: np.full(shape, np.nan, np.float32) for name, shape in batches.tops.items()}
+    out = blank(batches)
     stream.next_into(out)
     return out
 
@@ -72,10 +73,6 @@ def workers_of(stream: object) -> list[int]:
 def exists(pid: int) -> bool:
     """Whether there is a process, be it one that has ended and is still to be reaped."""
     return Path(f"/proc/{pid}").exists()
-
-
-def blank(batches: Batches) -> dict[str, np.ndarray]:
-    return {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
 
 
 def put(path: str, key: str, size: int = 11) -> None:

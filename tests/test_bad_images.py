@@ -22,6 +22,7 @@ from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.prefetch import open_stream
 from sjft_tools.image_lmdb_writer import ImageLmdbWriter, encoded_datum
 from sjft_tools.neighbour_lmdb_writer import write_neighbours
+from whole_batches import blank
 
 #: One that cannot be decoded, and one that is smaller than the crop.
 BAD_TARGETS = {3: "undecodable", 9: "small"}
@@ -71,7 +72,7 @@ def taken(batches: JointBatches | TargetBatches, prefetch: object, count: int) -
     stream = open_stream(batches, prefetch)  # type: ignore[arg-type]
     seen = []
     for _ in range(count):
-        out = {name: np.full(shape, np.nan, np.float32) for name, shape in batches.tops.items()}
+        out = blank(batches)
         stream.next_into(out)
         seen.append(out)
     stream.close()
@@ -140,7 +141,7 @@ def test_every_bad_image_is_named_once(
 def test_above_the_limit_training_stops_at_the_same_batch(world: World, workers: int) -> None:
     batches, prefetch = joint(world, workers=workers, max_bad_images=3)
     stream = open_stream(batches, prefetch)  # type: ignore[arg-type]
-    out = {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
+    out = blank(batches)
     batch = -1
     with pytest.raises(InputError) as error:
         while True:

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from conftest import draw_image, write_image_lmdb
-from data_faults import blank, put, workers_of
+from data_faults import put, workers_of
 from joint_world import TARGETS, World, make_world
 from sjft.batches import JointBatches, TargetBatches
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft.layer_params import parse_joint_data, parse_target_data
 from sjft.prefetch import open_stream
+from whole_batches import blank
 
 
 @pytest.fixture

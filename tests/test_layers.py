@@ -27,6 +27,7 @@ from processes import (
 from sjft import layer_params, layers
 from sjft.batches import JointBatches
 from sjft.errors import InputError
+from whole_batches import batch_of
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,7 @@ def test_every_rank_gets_its_own_share(world: World, tmp_path: Path) -> None:
         caffe.set_multiprocess(False)
     seen = batches(opened, 5)
     for number in range(5):
-        out = {name: np.empty(shape, np.float32) for name, shape in shares.tops.items()}
-        shares.fill(number, out)
+        out = batch_of(shares, number)
         assert seen[number] == [out[name].tobytes() for name in shares.tops]
 
 

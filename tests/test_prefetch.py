@@ -16,6 +16,7 @@ from sjft.errors import InputError
 from sjft.layer_params import PrefetchParams, parse_joint_data
 from sjft.prefetch import open_stream
 from sjft.ring import Ring, affordable_depth, batch_bytes
+from whole_batches import batch_of
 
 
 @pytest.mark.parametrize("workers, depth", [(0, 4), (1, 1), (1, 4), (2, 3), (3, 8), (5, 2)])
@@ -70,8 +71,7 @@ def test_forking_after_opencv_used_its_threads(opened: list, tmp_path: Path) -> 
         batches = JointBatches(parse_joint_data(world.param_str(crop=400, resize=420)))
         opened.append(open_stream(batches, PrefetchParams(2, 2, 1 << 28, 20)))
         for number in range(4):
-            expected = {name: np.empty(shape, np.float32) for name, shape in batches.tops.items()}
-            batches.fill(number, expected)
+            expected = batch_of(batches, number)
             for name, top in take(opened[0], batches).items():
                 np.testing.assert_array_equal(top, expected[name])
     finally:

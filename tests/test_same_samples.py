@@ -16,6 +16,7 @@ from sjft.layer_params import PrefetchParams, parse_joint_data, parse_target_dat
 from sjft.prefetch import open_stream
 from sjft.sampling import JointSampler
 from sjft.selection import select
+from whole_batches import batch_of, blank
 
 BATCHES = 9
 
@@ -34,10 +35,6 @@ def digest(batch: dict[str, np.ndarray]) -> str:
     return hashlib.sha256(b"".join(array.tobytes() for array in batch.values())).hexdigest()
 
 
-def blank(batches: Batches) -> dict[str, np.ndarray]:
-    return {name: np.full(shape, np.nan, np.float32) for name, shape in batches.tops.items()}
-
-
 def streamed(batches: Batches, workers: int, depth: int, first: int = 0) -> list[str]:
     stream = open_stream(batches, PrefetchParams(workers, depth, 1 << 24, 30), first)
     seen = []
@@ -50,9 +47,7 @@ def streamed(batches: Batches, workers: int, depth: int, first: int = 0) -> list
 
 
 def alone(batches: Batches, number: int) -> str:
-    out = blank(batches)
-    batches.fill(number, out)
-    return digest(out)
+    return digest(batch_of(batches, number))
 
 
 def joint(world: World, seed: int, rank: int, ranks: int) -> JointBatches:

@@ -17,8 +17,13 @@ def joint(world: World, rank: int = 0, ranks: int = 1, **changes: object) -> Joi
     return JointBatches(parse_joint_data(world.param_str(**changes)), rank, ranks)
 
 
+def blank(batches: Batches) -> dict[str, np.ndarray]:
+    """Arrays for a batch; what is not written stays NaN, and equals nothing."""
+    return {name: np.full(shape, np.nan, np.float32) for name, shape in batches.tops.items()}
+
+
 def batch_of(batches: Batches, number: int) -> dict[str, np.ndarray]:
-    out = {name: np.full(shape, np.nan, np.float32) for name, shape in batches.tops.items()}
+    out = blank(batches)
     batches.fill(number, out)
     return out
 
