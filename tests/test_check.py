@@ -141,6 +141,12 @@ def test_unknown_sjft_layer(job: Path, only_failure: Callable[[], str]) -> None:
     assert "did you mean 'TargetDataLayer'?" in only_failure()
 
 
+def test_unknown_module_of_a_layer(job: Path, only_failure: Callable[[], str]) -> None:
+    write_job(job, net=NET.replace('"sjft.layers"', '"sjft_layers"'))
+    said = "FAIL  Caffe builds the solver: it stops: ModuleNotFoundError: No module named 'sjft_lay"
+    assert said in only_failure()
+
+
 def test_typo_in_a_bottom(job: Path, only_failure: Callable[[], str]) -> None:
     write_job(job, net=NET.replace('bottom: "pool" top: "target"', 'bottom: "pol" top: "target"'))
     message = only_failure()

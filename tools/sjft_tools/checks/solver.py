@@ -20,7 +20,10 @@ import sys, caffe
 if len(sys.argv) > 2:
     caffe.set_device(int(sys.argv[2]))
     caffe.set_mode_gpu()
-caffe.get_solver(sys.argv[1])
+try:
+    caffe.get_solver(sys.argv[1])
+except SystemError as error:  # Caffe prints what making a layer raised, and loses it
+    raise getattr(sys, "last_value", error)
 """
 
 
