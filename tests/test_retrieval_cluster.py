@@ -123,6 +123,7 @@ def go_on(run: subprocess.Popen) -> str:
 def test_local_workers(world: World) -> None:
     output = world.sjft(*world.command("local", "--workers", 2, "--shard-size", 100))
     assert f"{100 * SHARDS}/{100 * SHARDS}" in output
+    assert "memory of each process: some " in output
     assert world.content("local") == world.content("expected")
     assert world.debris("local") == []
 

@@ -62,6 +62,7 @@ def test_parts_side_by_side_under_clocks_that_differ(clean: World) -> None:
     assert "part 3 of 3 is done; all 7 shards are there: 'sjft merge out' joins them" in last
     assert "5 neighbours for each of 6 images" in world.sjft("merge", "out")
     assert world.content("out") == world.content("expected")
+    assert "nothing to join: the output out is there" in world.sjft("merge", "out", status=2)
     assert world.debris() == []
 
 
@@ -72,6 +73,7 @@ def test_a_run_goes_on_with_the_shards_of_parts(clean: World) -> None:
     assert (stats["start"], stats["stop"], stats["images"], stats["bad"]) == (1250, 2500, 1250, [])
     output = world.sjft(*world.command("out"))
     assert "shards of 1250" in output and "1250/2500" in output
+    assert "goes on: 1 of 2 shards are done" in output
     assert world.content("out") == world.content("expected")
 
 
@@ -187,7 +189,8 @@ def test_two_runs_at_once_are_kept_apart(clean: World) -> None:
 def test_a_work_folder_of_ones_own(clean: World, tmp_path: Path) -> None:
     world = clean
     command = world.command("out", "--work", tmp_path / "deep" / "work")
-    world.sjft(*command, "--shard", "1/1")
+    last = world.sjft(*command, "--shard", "1/1").splitlines()[-1]
+    assert f"'sjft merge out --work {tmp_path}/deep/work' joins them" in last
     assert world.debris() == []
     (tmp_path / "deep" / "work" / "thesis.tex").write_text("")
     assert "holds 'thesis.tex'" in world.sjft(*command, status=2)

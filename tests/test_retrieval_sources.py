@@ -56,6 +56,7 @@ def test_bad_sources_are_named_counted_and_nobodys_neighbours(world: World) -> N
     for count, i in enumerate(BAD, 1):
         assert f"record {i} (key {i:010d}) of source cannot be decoded" in output
         assert f"bad images so far: {count}, at most 100" in output
+    assert output.endswith("images; 3 source images cannot be decoded and are nobody's\n")
     found = NeighbourLmdb(str(world.folder / "out"))
     assert found.info["bad_images"] == 3 and found.info["excluded"] == 0
     for row in range(4):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from sjft.errors import InputError
 from sjft_tools.command import add_force
@@ -14,7 +15,6 @@ from sjft_tools.work_folder import default_work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "neighbours", metavar="NEIGHBORS_LMDB", help="the folder to write, as in 'sjft retrieve'"
     )
@@ -24,11 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Join what is in the work folder."""
     output = args.neighbours.rstrip("/") or args.neighbours
     work = args.work or default_work(output)
     stored = read_plan(work)
     if stored is None:
+        if os.path.lexists(output):
+            raise InputError(
+                f"there is nothing to join: the output {output} is there, and no work in {work}"
+            )
         raise InputError(
             f"the work folder {work} holds no plan.json: expected the one in which 'sjft retrieve "
             f"--shard' left its shards"

@@ -16,10 +16,10 @@ _MAPS = 4
 _MIB = 1 << 20
 
 
-def memory_text(inputs: Inputs, plan: Plan, product: Product) -> str:
+def memory_text(inputs: Inputs, plan: Plan, product: Product, is_one_of_many: bool = False) -> str:
     """Return a line on the memory of one process, which has opened its inputs and its libraries.
 
-    A GPU's own memory does not count.
+    A GPU's own memory does not count. `is_one_of_many`: workers that it starts take as much each.
     """
     dimensions = inputs.bins.edges.size
     layers = inputs.bank.layers
@@ -36,7 +36,8 @@ def memory_text(inputs: Inputs, plan: Plan, product: Product) -> str:
         "candidates": 4 * _CANDIDATE_BYTES * 2 * plan.targets * plan.k,
     }
     listed = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts.items())
-    return f"memory: some {sum(parts.values()) / _MIB:.0f} MiB ({listed})"
+    whose = " of each process" if is_one_of_many else ""
+    return f"memory{whose}: some {sum(parts.values()) / _MIB:.0f} MiB ({listed})"
 
 
 def _own_bytes() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from sjft_tools.retrieval.prepared import Prepared
 from sjft_tools.retrieval.request import Request
 from sjft_tools.retrieval.shard_files import Pass, ShardFiles
 from sjft_tools.retrieval.work_folder import RetrievalFolder
+from sjft_tools.work_folder import default_work
 
 if TYPE_CHECKING:
     from sjft_tools.retrieval.team import Team
@@ -56,7 +58,8 @@ class Run:
         bad = finish.bad_images(ShardFiles(path, plan, first))
         finish.write(self.request.output, self.inputs, plan, found, bad, self.request.force)
         self.folder.remove()
-        return written(self.request.output, plan)
+        unused = f"; {bad} source images cannot be decoded and are nobody's" if bad else ""
+        return written(self.request.output, plan) + unused
 
     def part(self, part: int, parts: int) -> str:
         """Do the shards of one part; return a sentence about what is left.
@@ -67,10 +70,12 @@ class Run:
         with self.folder.claim(f"part-{part}-of-{parts}"):
             self._do(first, parts_of(shards, part, parts))
         left = shards - len(ShardFiles(self.folder.path, self.plan, first).done())
+        output, work = self.request.output, self.request.work
+        where = "" if work == default_work(output) else f" --work {work}"
         ending = (
             f"{left} of all {shards} shards are left"
             if left
-            else f"all {shards} shards are there: 'sjft merge {self.request.output}' joins them"
+            else f"all {shards} shards are there: 'sjft merge {output}{where}' joins them"
         )
         return f"{self.folder.path}: part {part} of {parts} is done; {ending}"
 
@@ -83,6 +88,9 @@ class Run:
         sizes = {shard: self.inputs.taking_part(*self.plan.span(shard)) for shard in shards}
         todo = [shard for shard in sizes if shard not in done]
         before = sum(size for shard, size in sizes.items() if shard in done)
+        if todo and len(todo) < len(sizes):
+            there = len(sizes) - len(todo)
+            print(f"goes on: {there} of {len(sizes)} shards are done", file=sys.stderr)
         what = "sources" if of.name == "shard" else f"sources again for {len(of.rows)} targets"
         with progress((), what, sum(sizes.values()), initial=before) as bar:
             if self.team is not None:

@@ -23,3 +23,8 @@ class Request:
     product: str
     most_bad: int
     force: bool
+
+    @property
+    def has_team(self) -> bool:
+        """Whether processes other than the one that is asked do the shards."""
+        return self.workers is not None or self.scheduler is not None

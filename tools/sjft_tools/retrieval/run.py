@@ -45,7 +45,7 @@ def retrieve(request: Request) -> str:
         return _finished_before(request, plan)
     with hold_retrieval(request.work, request.output, shared=request.part is not None) as folder:
         engine = Engine(inputs, plan, request.product)
-        _announce(inputs, plan, engine.product)
+        _announce(request, inputs, plan, engine.product)
         with _team(request, inputs, plan, engine) as team:
             with folder.alone("plan"):
                 _settle(folder, plan, request)
@@ -121,7 +121,7 @@ def _team(
     request: Request, inputs: Inputs, plan: Plan, engine: Engine
 ) -> AbstractContextManager[Team | None]:
     """Return the worker processes that the user asked for; None within if he asked for none."""
-    if request.workers is None and request.scheduler is None:
+    if not request.has_team:
         return nullcontext()
     # Imported here, for only this needs dask.distributed.
     from sjft_tools.retrieval.team import gather
@@ -129,13 +129,14 @@ def _team(
     return gather(request, inputs, plan, engine)
 
 
-def _announce(inputs: Inputs, plan: Plan, product: Product) -> None:
+def _announce(request: Request, inputs: Inputs, plan: Plan, product: Product) -> None:
     bank = inputs.bank
     left_out = f" ({plan.excluded} excluded)" if plan.excluded else ""
+    memory = memory_text(inputs, plan, product, is_one_of_many=request.has_team)
     print(
         f"{bank.name} bank by {bank.backend}, images warped to {bank.resize} x {bank.resize}, "
         f"{inputs.bins.edges.size} dimensions; {plan.targets} targets x {plan.sources} sources"
-        f"{left_out}, shards of {plan.shard_size}\n{memory_text(inputs, plan, product)}",
+        f"{left_out}, shards of {plan.shard_size}\n{memory}",
         file=sys.stderr,
     )
 
