@@ -15,7 +15,6 @@ from sjft_tools.nets.files import output_folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("solver", metavar="SOLVER.prototxt", help="the solver to start from")
     parser.add_argument(
         "folder",
@@ -62,7 +61,6 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the files."""
     folder = output_folder(args.folder, "the output")
     adapt(args.solver, folder, _changes(args), args.force)
     print(f"wrote {os.path.join(folder, SOLVER_FILE)} and {os.path.join(folder, NET_FILE)}")

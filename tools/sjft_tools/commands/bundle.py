@@ -20,7 +20,6 @@ NAME = "sjft-bundle"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to `parser`."""
     parser.add_argument(
         "output", metavar="OUT.tar.xz", help="also .tar.gz or .tar, quicker, larger"
     )
@@ -49,7 +48,6 @@ def _work_folder(path: str) -> Iterator[str]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the archive."""
     check_suffix(args.output)
     refuse_existing(args.output, args.force)
     with new_file(args.output, args.force) as path, _work_folder(path + ".folder") as folder:

@@ -14,7 +14,6 @@ from sjft_tools.command import integer_at_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "solver",
         nargs="?",

@@ -104,7 +104,6 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert."""
     if args.force:
         refuse_other_contents(args.output, IMAGES)
     storage = Storage(args.resize, args.resize_shorter, args.quality)

@@ -18,7 +18,6 @@ from sjft_tools.nets.demo import DEMO
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     some = integer_at_least(1)
     parser.add_argument(
         "--out", type=Path, default="build/demo", metavar="DIR", help="folder of all files"
@@ -65,7 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the demo."""
     # On maps as small as the demo's, BLAS threads cost more than they gain.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     print("$ export OPENBLAS_NUM_THREADS=1")

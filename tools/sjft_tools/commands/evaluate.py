@@ -14,7 +14,6 @@ from sjft_tools.evaluation.outputs import add_outputs, outputs_left, report, sco
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("deploy", metavar="DEPLOY.prototxt", help="net with one square input")
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel file")
     parser.add_argument("test", metavar="TEST_LMDB", help="labelled images")
@@ -32,7 +31,6 @@ check = check_scoring
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate."""
     left = outputs_left(args)
     images = ImageLmdb(args.test, "test")
     net, protocol = make_scorer(args, images)

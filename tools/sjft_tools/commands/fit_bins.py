@@ -19,7 +19,6 @@ from sjft_tools.describe import batches
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     sizes = ", ".join(f"{size} for {bank}" for bank, size in DEFAULT_RESIZE.items())
     parser.add_argument("target", metavar="TARGET_LMDB", help="the target's training images")
     parser.add_argument("bins_file", metavar="BINS.npz", help="the file to write")
@@ -66,7 +65,6 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fit the bins and write them."""
     refuse_existing(args.bins_file, args.force)
     target = ImageLmdb(args.target, "target")
     bank = make_bank(args.bank, args.weights, args.resize, args.resolution, args.backend)

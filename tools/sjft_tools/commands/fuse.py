@@ -22,7 +22,6 @@ from sjft_tools.evaluation.scores_file import Scores, fuse, write_scores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "files", metavar="SCORES.npz", nargs="+", help="what 'sjft evaluate --scores' wrote"
     )
@@ -39,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fuse."""
     left = outputs_left(args)
     scores = fuse(args.files)
     check_own(left, scores.models, scores.fingerprint)

@@ -17,7 +17,6 @@ _MOST_TARGETS = 200  # a picture of 32,000 pixels; few viewers open a larger one
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what 'sjft retrieve' wrote")
     parser.add_argument("output", metavar="OUT.png", help="the picture to write")
     which = parser.add_mutually_exclusive_group()
@@ -53,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw."""
     refuse_existing(args.output, args.force)
     if not args.output.lower().endswith(".png"):
         raise InputError(f"the output {args.output} must end in .png")

@@ -27,7 +27,6 @@ from sjft_tools.nets.target_set import TASK
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     count = integer_at_least(1)
     parser.add_argument("net", metavar="NET.prototxt", help="a train_val or deploy net")
     parser.add_argument("--out-dir", required=True, metavar="DIR", help="folder of the files")

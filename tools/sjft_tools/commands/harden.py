@@ -37,7 +37,6 @@ _SIGMA0, _SIGMA1 = 2, 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("deploy", metavar="DEPLOY.prototxt", help="net with one square input")
     parser.add_argument("weights", metavar="WEIGHTS", help="a .caffemodel file of the last round")
     parser.add_argument("target", metavar="TARGET_TRAIN_LMDB", help="the target's training images")
@@ -103,7 +102,6 @@ def check(args: argparse.Namespace) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Harden."""
     check(args)
     outputs = [path for path in (args.scores, args.json, args.levels_out) if path is not None]
     places = [Path(path).resolve() for path in (*outputs, args.levels_in)]

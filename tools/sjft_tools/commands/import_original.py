@@ -113,7 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Import."""
     if args.kind == _SOURCE:
         paths, labels = read_source_list(args.file)
         _images(args, args.output, paths, labels)

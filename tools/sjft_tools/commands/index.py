@@ -21,7 +21,6 @@ from sjft_tools.lmdb_writer import save_array
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("lmdb", metavar="LMDB", help="folder with data.mdb")
     parser.add_argument(
         "--class-names", metavar="FILE", help="one name a line, the first for label 0"
@@ -30,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Index."""
     if not os.path.isdir(args.lmdb):
         raise InputError(f"the LMDB {args.lmdb} does not exist: expected a folder with data.mdb")
     side_file = os.path.join(args.lmdb, SIDE_FILE)

@@ -23,7 +23,6 @@ _EXIT_LEAK = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("test", metavar="TARGET_TEST_LMDB", help="the target's test images")
     parser.add_argument("source", metavar="SOURCE_LMDB", help="the images that training may use")
     parser.add_argument(
@@ -58,7 +57,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Compare, report and write."""
     outputs = [path for path in (args.out, args.json, args.sheet) if path is not None]
     refuse_outputs(outputs, force=True)  # which are there already, keeping_findings() asks
     if args.sheet is not None and not args.sheet.lower().endswith(".png"):

@@ -27,7 +27,6 @@ _LISTED = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("net", nargs="?", metavar="NET.prototxt", help="the net to load into")
     parser.add_argument("weights", nargs="?", metavar="WEIGHTS.caffemodel", help="the file")
     parser.add_argument(
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """List, or check."""
     if args.fitted is not None:
         refuse_existing(args.fitted, args.force)
     if args.net is None:

@@ -28,7 +28,6 @@ _K0S = (50, 100, 300, 1000)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="what 'sjft retrieve' wrote")
     parser.add_argument(
         "--k0",
@@ -66,7 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Count, report and write."""
     left = unfinished_outputs((args.json, args.figure), args.force)
     if args.figure is not None and not args.figure.lower().endswith(".png"):
         raise InputError(f"the output {args.figure} must end in .png")

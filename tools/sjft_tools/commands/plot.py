@@ -24,7 +24,6 @@ _MOST_PANELS = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "logs",
         metavar="LOG",
@@ -56,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Plot."""
     _check_outputs(args.out, args.force)
     named = _named_runs(args.logs)
     _keep_logs([path for _, files in named for path in files], args.out)

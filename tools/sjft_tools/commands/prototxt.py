@@ -40,7 +40,6 @@ TARGET_SET_OPTIONS: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     published = TARGET_SET_OPTIONS
     count = integer_at_least(1)
 

@@ -21,7 +21,6 @@ from sjft_tools.random_neighbours import deal, draw_pool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("target", metavar="TARGET_LMDB", help="the target images")
     parser.add_argument("source", metavar="SOURCE_LMDB", help="the images to draw from")
     parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="the folder to write")
@@ -42,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw and write."""
     refuse_existing(args.neighbours, args.force)
     target = ImageLmdb(args.target, "target")
     source = ImageLmdb(args.source, "source")

@@ -10,12 +10,10 @@ from sjft_tools.experiment.runner import write_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("folder", metavar="RUN_DIR", help="the run folder of 'sjft run'")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write it."""
     base = begun_in(args.folder)
     folder = spelled(args.folder, base)
     os.chdir(base)  # the paths of the run are seen from there

@@ -22,7 +22,6 @@ from sjft_tools.work_folder import default_work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("target", metavar="TARGET_LMDB", help="the images that the bins fit")
     parser.add_argument("source", metavar="SOURCE_LMDB", help="the images to choose from")
     parser.add_argument("neighbours", metavar="NEIGHBORS_LMDB", help="the folder to write")
@@ -107,7 +106,6 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Retrieve the neighbours and write them."""
     output = args.neighbours.rstrip("/") or args.neighbours
     paths = Paths(
         args.target, args.source, args.bins_file, args.weights, args.exclude, args.backend

@@ -22,7 +22,6 @@ from sjft_tools.outlet import let_go, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "experiment",
         metavar="EXPERIMENT.yaml",
@@ -40,7 +39,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run, or print."""
     experiment = read_experiment(args.experiment)
     path, out = os.path.abspath(args.experiment), args.out or os.path.join("runs", experiment.name)
     again = shlex.join(["sjft", "run", args.experiment, *(["--out", out] if args.out else [])])

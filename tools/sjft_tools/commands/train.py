@@ -14,7 +14,6 @@ from sjft_tools.training.screen import Screen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument(
         "solver",
         metavar="SOLVER.prototxt",

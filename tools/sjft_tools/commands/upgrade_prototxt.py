@@ -26,7 +26,6 @@ PATHS = DataPaths()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("original", metavar="ORIGINAL.prototxt", help="the fork's net")
     parser.add_argument(
         "net", nargs="?", metavar="NET.prototxt", help="the net to write; none for a retrieval net"
@@ -52,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Upgrade."""
     check_mean(args.mean)
     original = read_net(args.original, fork_net())
     if any(layer.type in RETRIEVAL for layer in original.layer):

@@ -31,7 +31,6 @@ EDITOR = "https://ethereon.github.io/netscope/#/editor"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments to `parser`."""
     parser.add_argument(
         "net", nargs="+", metavar="NET.prototxt", help="the net; with --check any number"
     )
