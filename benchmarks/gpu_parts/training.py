@@ -100,7 +100,8 @@ def probe(
     asked.update(batch=batch, data=feed, engine=engine)
     process = subprocess.run(
         [sys.executable, str(PROBE), json.dumps(asked)],
-        env={**os.environ, **(environment or {})},
+        # not this process's own PYTHONPATH, which a bundle sets: what is imported here is there
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(environment or {})},
         capture_output=True,
         text=True,
         check=False,
