@@ -9,7 +9,7 @@
 SHELL := /bin/bash
 ENV := . ./env.sh &&
 
-.PHONY: help caffe venv dev demo bundle test lint unit prototxt clean
+.PHONY: help caffe venv dev demo bundle test lint unit gpu prototxt clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## */  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -53,6 +53,13 @@ lint: dev
 
 unit: dev
 	$(ENV) pytest
+
+gpu:  ## on a machine with an NVIDIA GPU: what needs one, tested and measured into build/benchmarks/gpu/
+	@nvidia-smi --list-gpus >/dev/null 2>&1 || { echo "make gpu: error: nvidia-smi lists no GPU here;" \
+	    "run this on a machine with an NVIDIA GPU and its driver" >&2; exit 1; }
+	@$(MAKE) --no-print-directory dev CUDA=1
+	@tools/caffe/venv.sh gpu
+	$(ENV) python benchmarks/gpu.py --out build/benchmarks/gpu
 
 prototxt: caffe  ## regenerate the nets under prototxt/
 	$(ENV) sjft prototxt --force

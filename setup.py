@@ -39,6 +39,8 @@ setup(
         "numba": ["numba>=0.57"],
         # another engine for the AlexNet bank and for matching, on the CPU or a GPU
         "torch": ["torch>=2.1"],
+        # the kernels of sjft retrieve on a GPU, for a torch of CUDA 13
+        "gpu": ["torch>=2.1", "numba-cuda[cu13]"],
         # sjft run
         "run": ["pyyaml", "matplotlib"],
         # sjft retrieve on a cluster

@@ -1,11 +1,12 @@
 """All that is to be measured on a GPU, in one run: is it right, is it fast, does retrieval use it.
 
-    python benchmarks/gpu.py --out DIR [--parts net,layers,training,times,matching,describing]
+    python benchmarks/gpu.py --out DIR [--parts tests,net,layers,training,times,matching,describing]
                              [--caffe-python COMMAND] [--torch-python COMMAND] [--rehearse]
 
-Parts have a time budget each, 25 minutes in all; "correct", "speed" and "retrieval" name two each:
+Parts have a time budget each, 25 minutes in all; "correct", "speed" and "retrieval" name several:
 
-    correct    net         joint ResNet-152, each layer and the whole, GPU against CPU
+    correct    tests       those of the project's tests that need a GPU
+               net         joint ResNet-152, each layer and the whole, GPU against CPU
                layers      curves on CPU and GPU, workers, losses, snapshots gone on with
     speed      training    images per second by data, batch, cuDNN's choices; PyTorch beside it
                times       the slowest layers against what arithmetic and memory allow
@@ -59,15 +60,16 @@ class Step(NamedTuple):
 #: Caffe asks for no TensorFloat-32: cuDNN uses it in convolutions all the same, cuBLAS does not.
 TF32 = {"as it is": {}, "ruled out": {"NVIDIA_TF32_OVERRIDE": "0"}}
 PARTS = {
+    "tests": [Step("gpu_tests.py", "caffe", 140), Step("gpu_tests.py", "torch", 50, name="torch")],
     "net": [Step("net.py", "caffe", 150, env, name) for name, env in TF32.items()],
     "layers": [Step("layers.py", "caffe", 60), Step("resume.py", "caffe", 90)],
-    "training": [Step("training.py", "caffe", 370), Step("torch_training.py", "torch", 70)],
+    "training": [Step("training.py", "caffe", 320), Step("torch_training.py", "torch", 70)],
     "times": [Step("bounds.py", "torch", 30), Step("layer_times.py", "caffe", 70)],
-    "matching": [Step("matching.py", "torch", 380)],
-    "describing": [Step("describing.py", "torch", 80)],
+    "matching": [Step("matching.py", "torch", 300)],
+    "describing": [Step("describing.py", "torch", 60)],
 }
 GROUPS = {
-    "correct": ["net", "layers"],
+    "correct": ["tests", "net", "layers"],
     "speed": ["training", "times"],
     "retrieval": ["matching", "describing"],
 }

@@ -44,14 +44,17 @@ def test_gabor_filters_touch_at_half_of_their_peaks() -> None:
     assert finest[between][crossing] == pytest.approx(0.5, abs=0.02)
 
 
-@pytest.fixture(params=["caffe", "caffe-gpu", "torch", "cuda"])
+ON_GPU = [pytest.param(backend, marks=pytest.mark.gpu) for backend in ("cuda", "caffe-gpu")]
+
+
+@pytest.fixture(params=["caffe", "torch", *ON_GPU])
 def alexnet_backend(request: pytest.FixtureRequest) -> str:
     """Each backend of the AlexNet bank that is here."""
     require(request.param)
     return request.param
 
 
-@pytest.fixture(params=["numpy", "torch", "cuda"])
+@pytest.fixture(params=["numpy", "torch", ON_GPU[0]])
 def gabor_backend(request: pytest.FixtureRequest) -> str:
     """Each backend of the Gabor bank that is here."""
     require(request.param)
@@ -146,7 +149,7 @@ def test_alexnet_responses_equal_a_direct_computation(tmp_path: Path, alexnet_ba
         assert np.allclose(found[1], expected.reshape(len(expected), -1), atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize("backend", ["torch", "cuda", "caffe-gpu"])
+@pytest.mark.parametrize("backend", ["torch", *ON_GPU])
 def test_alexnet_backends_agree_on_real_images(backend: str, shared_data: Path) -> None:
     require(backend)
     weights = str(shared_data / "alexnet_conv12.npz")
@@ -160,10 +163,13 @@ def test_alexnet_backends_agree_on_real_images(backend: str, shared_data: Path) 
 
 
 KINDS = ("alexnet caffe", "alexnet torch", "gabor numpy", "gabor torch")
-GPU_KINDS = ("alexnet cuda", "alexnet caffe-gpu", "gabor cuda")
+GPU_KINDS = [
+    pytest.param(kind, marks=pytest.mark.gpu)
+    for kind in ("alexnet cuda", "alexnet caffe-gpu", "gabor cuda")
+]
 
 
-@pytest.mark.parametrize("kind", KINDS + GPU_KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *GPU_KINDS])
 def test_responses_do_not_depend_on_the_batch_or_on_threads(kind: str, tmp_path: Path) -> None:
     bank = bank_of(kind, tmp_path)
     number = bank.batch + 3
@@ -209,7 +215,7 @@ def test_responses_do_not_depend_on_the_threads_of_a_library(kind: str, tmp_path
         assert (one == here).all()
 
 
-@pytest.mark.parametrize("kind", ["gabor torch", "gabor cuda"])
+@pytest.mark.parametrize("kind", ["gabor torch", GPU_KINDS[-1]])
 def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
     kind: str, tmp_path: Path
 ) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,7 +18,7 @@ import pytest
 
 from conftest import REPO
 from gpus import require_caffe_on_a_gpu, why_no_gpu
-from processes import survivors
+from processes import run, survivors
 
 pytest.importorskip("torch")
 pytest.importorskip("numba")
@@ -27,9 +30,10 @@ import gpu  # noqa: E402
 from sizes import REHEARSAL  # noqa: E402
 
 # Parts that are rehearsed side by side, of about one length.
-SIDES = (["layers", "describing", "times"], ["net", "training", "matching"])
+SIDES = (["layers", "describing", "times"], ["tests", "net", "training", "matching"])
 #: part -> figures that it must leave, each with what it must be
 KEYS: dict[str, dict[str, Any]] = {
+    "tests": {"python": list, "outcomes": dict},
     "net": {"errors": list, "worst": dict, "whole": list, "reference": dict},
     "layers": {"losses": dict, "batches_equal": True, "worker_killed": True, "resumed": list},
     "training": {"measured": dict, "rates": dict, "fed": float, "ratios": dict, "largest": dict},
@@ -43,7 +47,15 @@ KEYS: dict[str, dict[str, Any]] = {
     },
     "describing": {"rates": dict, "errors": list},
 }
-TABLES = {"net": 6, "layers": 3, "training": 3, "times": 4, "matching": 5, "describing": 1}
+TABLES = {
+    "tests": 1,
+    "net": 6,
+    "layers": 3,
+    "training": 3,
+    "times": 4,
+    "matching": 5,
+    "describing": 1,
+}
 
 Finished = subprocess.CompletedProcess
 
@@ -60,12 +72,14 @@ def command(out: Path, *words: str) -> Finished[str]:
 
 
 def rehearse(out: Path, parts: list[str]) -> Finished[str]:
-    words = ["--rehearse", "--parts", ",".join(parts)]
+    # Caffe's Python has a PYTHONPATH of its own, as a bundle's has.
+    own = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}"
+    words = ["--rehearse", "--caffe-python", shlex.join(["env", own, sys.executable])]
     if "net" in parts:
-        made = command(out, "--rehearse", "--make-reference", str(out / "reference.npz"))
+        made = command(out, *words, "--make-reference", str(out / "reference.npz"))
         assert made.returncode == 0, made.stdout
         words += ["--reference", str(out / "reference.npz")]
-    return command(out, *words)
+    return command(out, *words, "--parts", ",".join(parts))
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +184,7 @@ def test_parts_are_named_alone_or_in_groups(tmp_path: Path) -> None:
     assert gpu._parts("speed,net,times") == ["training", "times", "net"]
     process = command(tmp_path, "--parts", "speeed")
     assert process.returncode == 2
-    assert "no part speeed: expected some of correct, speed, retrieval, net" in process.stdout
+    assert "no part speeed: expected some of correct, speed, retrieval, tests," in process.stdout
 
 
 def test_all_parts_fit_into_25_minutes() -> None:
@@ -179,7 +193,16 @@ def test_all_parts_fit_into_25_minutes() -> None:
     assert sorted(REHEARSAL) == sorted(gpu.PARTS) == sorted(KEYS)
 
 
-@pytest.mark.parametrize("part", [name for name in gpu.PARTS if name not in ("training", "times")])
+def test_make_gpu_without_a_gpu_ends_before_it_begins(tmp_path: Path) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("needs make")
+    words = run(make, "-C", REPO, "gpu", status=2, MAKEFLAGS="", PATH=tmp_path)
+    assert "make gpu: error: nvidia-smi lists no GPU here; run this on a machine with" in words
+    assert "venv" not in words
+
+
+@pytest.mark.parametrize("part", ["net", "layers", "matching", "describing"])
 def test_a_part_on_a_gpu(part: str, tmp_path: Path) -> None:
     require_caffe_on_a_gpu()
     pythons = {name: [sys.executable] for name in ("caffe", "torch")}

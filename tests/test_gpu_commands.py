@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import caffe
 from conftest import REPO, draw_image, run_sjft, write_image_lmdb
 from gpus import require_caffe_on_a_gpu
 from joint_world import make_world
 from sjft_tools.caffemodel import read_caffemodel, trained_blobs
 from sjft_tools.evaluation.scores_file import read_scores
+
+pytest.importorskip("caffe._caffe", reason="needs pycaffe")
+
+import caffe
 from train_job import train, write_job
 
 
-@pytest.fixture(params=["CPU", "GPU"])
+@pytest.fixture(params=["CPU", pytest.param("GPU", marks=pytest.mark.gpu)])
 def on(request: pytest.FixtureRequest) -> list[str]:
     """Words of a command; those for the CPU show that the tests themselves are right."""
     if request.param == "CPU":

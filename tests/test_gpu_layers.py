@@ -12,6 +12,9 @@ import pytest
 from gpus import require_caffe_on_a_gpu
 from sjft_tools.caffe_process import reason, run_process
 
+pytest.importorskip("caffe._caffe", reason="needs pycaffe")
+pytestmark = pytest.mark.gpu
+
 # Convolutions of 1, 2 and 5 groups, whose handles are shared, and one layer of each other kind.
 NET = """
 force_backward: true

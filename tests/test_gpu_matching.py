@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import draw_image, run_sjft, write_image_lmdb
 from descriptors import brute_force, draw_descriptors, exact_distances
 from processes import run
 from sjft.errors import InputError
@@ -238,6 +239,7 @@ def require_gpu() -> None:
         pytest.skip("needs a GPU and a torch that can use it")
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("layers", [SMALL, LARGE])
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
@@ -261,11 +263,13 @@ def test_a_gpu_gives_the_same_bytes(
     assert counts.tolist() == [50] * 30
 
 
+@pytest.mark.gpu
 def test_numba_compiles_for_the_gpu() -> None:
     require_gpu()
     assert compiled_for_gpu() is not None
 
 
+@pytest.mark.gpu
 def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:
     require_gpu()
     if torch.cuda.get_device_capability() < (8, 0):
@@ -276,7 +280,7 @@ def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:
     assert keeps_bound(TENSOR_FLOAT_32, device)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
 @pytest.mark.parametrize(("sources", "targets"), [(1, 1), (7, 300), (1024, 1280)])
 def test_a_product_is_added_to_others_as_a_whole(
@@ -296,6 +300,7 @@ def test_a_product_is_added_to_others_as_a_whole(
     assert (total == rounded + terms / 2).all()
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
 def test_a_gpu_keeps_the_bound(arithmetic: Arithmetic) -> None:
     require_gpu()
@@ -305,6 +310,26 @@ def test_a_gpu_keeps_the_bound(arithmetic: Arithmetic) -> None:
     exact = exact_distances(distance, descriptors, descriptors)
     bounds = DevicePairs(distance, descriptors, "cuda", arithmetic).upper_bounds(descriptors)
     assert (exact <= bounds.T).all()
+
+
+@pytest.mark.parametrize("on", ["torch", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_retrieving(on: str, tmp_path: Path) -> None:
+    """Describing and matching side by side in one process, as 'sjft retrieve' has them."""
+    if on == "cuda":
+        require_gpu()
+    sets = [
+        write_image_lmdb(tmp_path / name, [draw_image(seed) for seed in seeds], [0] * len(seeds))
+        for name, seeds in (("target", range(9)), ("source", range(5, 155)))
+    ]
+    run_sjft("fit-bins", sets[0], tmp_path / "bins.npz", "--bank", "gabor", "--backend", on)
+    common = ("--bins-file", tmp_path / "bins.npz", "--k", 20, "--backend", on, "--shard-size", 60)
+    found = []
+    for product in ("numpy", on):
+        said = run_sjft("retrieve", *sets, tmp_path / product, "--product", product, *common)
+        assert "memory: some " in said
+        assert "numba cannot compile" not in said
+        found.append((tmp_path / product / "data.mdb").read_bytes())
+    assert found[0] == found[1]
 
 
 def test_quantum_is_a_power_of_two() -> None:

@@ -1,4 +1,4 @@
-"""Parts of benchmarks/gpu.py: what layers cost and need, and where two nets differ."""
+"""Parts of benchmarks/gpu.py: what layers cost and need, where two nets differ, what tests find."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from conftest import REPO
 
 sys.path[:0] = [str(REPO / "benchmarks"), str(REPO / "benchmarks" / "gpu_parts")]
 
+import gpu  # noqa: E402
 import layer_costs  # noqa: E402
 import lockstep  # noqa: E402
 import memory  # noqa: E402
 import summary  # noqa: E402
+from gpu_tests import MARK, marked_files  # noqa: E402
 from training import batch_for  # noqa: E402
 
 import caffe  # noqa: E402
@@ -126,3 +128,62 @@ def test_a_reference_tells_nets_apart(tmp_path: Path) -> None:
     assert summary.errors(notes[1], noted)["values, greatest"] > 0
     with pytest.raises(SystemExit, match="of another net, batch, weights or images"):
         summary.errors(notes[2], noted)
+
+
+SOME = """
+import pytest
+
+
+@MARKED
+def test_right() -> None:
+    pass
+
+
+@MARKED
+def test_wrong() -> None:
+    raise AssertionError
+
+
+@MARKED
+@pytest.mark.parametrize("number", [1, 2])
+def test_skipped(number: int) -> None:
+    pytest.skip("needs more")
+
+
+def test_without_the_mark() -> None:
+    raise AssertionError
+"""
+
+
+def test_a_test_that_fails_fails_its_part(tmp_path: Path) -> None:
+    (tmp_path / "test_some.py").write_text(SOME.replace("MARKED", f"pytest.mark.{MARK}"))
+    (tmp_path / "test_other.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nmarkers = {MARK}\n")
+    pythons = {name: [sys.executable] for name in ("caffe", "torch")}
+    found = {}
+    for name in ("some", "other"):
+        settings = {"files": [str(tmp_path / f"test_{name}.py")]}
+        found[name] = gpu.run_part("tests", settings, pythons, tmp_path, pace=5.0)
+        assert len(found[name]["tables"]) == 1  # both Pythons are one
+    step = found["some"]["steps"][0]
+    assert step["error"].startswith("status 1, tests failed: test_some.py::test_wrong, see ")
+    assert step["values"]["outcomes"] == {"passed": 1, "failed": 1, "skipped": 2}
+    assert ["skipped: needs more", 2] in step["tables"][0]["rows"]
+    step = found["other"]["steps"][0]
+    assert step["error"].startswith("status 1, tests failed: test_other.py, see ")
+
+
+def test_a_python_without_pytest_leaves_the_tests_out(tmp_path: Path) -> None:
+    bare = [sys.executable, "-ISc", "import sys; step = sys.argv[2]; del sys.argv[1:3]; exec(step)"]
+    found = gpu.run_part("tests", {"files": None}, {"caffe": bare, "torch": bare}, tmp_path, 5.0)
+    assert [table["rows"] for table in found["tables"]] == [
+        [["left out", "this Python has no pytest"]]
+    ]
+    assert not [step for step in found["steps"] if "error" in step]
+
+
+def test_all_files_with_marked_tests_are_found() -> None:
+    found = {file.name for file in marked_files()}
+    assert {"test_gpu_commands.py", "test_gpu_layers.py", "test_gpu_matching.py"} <= found
+    assert {"test_banks.py", "test_histogram_torch.py", "test_matching.py"} <= found
+    assert not {"test_gpu_benchmark.py", Path(__file__).name} & found

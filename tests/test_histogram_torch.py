@@ -21,7 +21,7 @@ from sjft_tools.histogram_torch import TorchHistogrammer
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(params=["torch", "cuda"])
+@pytest.fixture(params=["torch", pytest.param("cuda", marks=pytest.mark.gpu)])
 def backend(request: pytest.FixtureRequest) -> str:
     """Each device that is here."""
     require(request.param)
@@ -117,6 +117,7 @@ def test_a_banks_responses_are_counted_where_they_are(
     assert (by_torch.counts(left) == by_cpu.counts(responses)).all()
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("name", ["alexnet", "gabor"])
 def test_a_describer_counts_on_the_gpu_of_its_bank(name: str, tmp_path: Path) -> None:
     bank = cast(TorchBank, bank_of(f"{name} cuda", tmp_path))

@@ -187,10 +187,11 @@ def test_a_product_that_is_not_there_is_refused() -> None:
             make_product("cuda")
 
 
+@pytest.mark.gpu
 def test_a_real_gpu_gives_the_same_bytes() -> None:
     torch = pytest.importorskip("torch")
     if not torch.cuda.is_available():
-        pytest.skip("needs a GPU")
+        pytest.skip("needs a GPU and a torch that can use it")
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 60), draw_descriptors(2, 500)
     expected = brute_force(distance, targets, sources, 50)

@@ -6,8 +6,10 @@ from typing import Any
 
 Sizes = dict[str, dict[str, Any]]
 
-#: "net": one of nets.NETS; seconds are those of each single measurement.
+#: "files": None for all in which a test needs a GPU; "net": one of nets.NETS; seconds are those of
+#: each single measurement.
 FULL: Sizes = {
+    "tests": {"files": None},
     "net": {"net": "resnet152", "batch": 18},
     "layers": {"iterations": 50, "resume_iterations": 20, "records": [400, 800]},
     "training": {
@@ -41,6 +43,7 @@ FULL: Sizes = {
 }
 
 REHEARSAL: Sizes = {
+    "tests": {"files": None},
     "net": {"net": "demo", "batch": 4},
     "layers": {"iterations": 6, "resume_iterations": 4, "records": [40, 80]},
     "training": {
