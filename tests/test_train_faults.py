@@ -68,6 +68,20 @@ def test_training_that_diverges(finished: Path, tmp_path: Path, base_lr: float, 
     assert not debris(folder)
 
 
+def test_a_loss_that_is_as_great_as_it_can_be(finished: Path, tmp_path: Path) -> None:
+    """It stays finite, and so do the weights: training goes on, for nothing."""
+    folder = tmp_path / "job"
+    shutil.copytree(finished, folder)
+    write_solver(folder, base_lr=1e4, lr_policy='"fixed"', max_iter=12, display=1)
+    output = train(folder, "--resume")
+    assert re.search(
+        r"warning: train_(target|source)_loss is 87.3365 after iteration 1\d, the most that a "
+        "softmax loss can be: the net gives every image's own class no probability at all",
+        output,
+    ), said(folder)
+    assert "warning: train" not in said(finished)
+
+
 def test_a_gpu_for_a_caffe_without(world: World, tmp_path: Path) -> None:
     require_caffe_for_the_cpu()
     write_job(tmp_path, world)

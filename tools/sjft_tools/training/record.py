@@ -17,6 +17,8 @@ from sjft_tools.training.table import NetOutputs, Table, column_names
 
 _KEPT_LINES = 200
 _OURS = "sjft: "  # how lines of sjft's layers begin
+#: As Caffe displays -log(FLT_MIN): its softmax losses, and ours, take no probability for less.
+_GREATEST_LOSS = "87.3365"
 
 
 class Record:
@@ -97,6 +99,12 @@ class Record:
         column = self._columns.get((event.kind, event.net or 0, event.output))
         if column is not None and event.kind == "test":
             self._screen.note_test(column, event.value)
+        if column is not None and event.kind == "train" and event.value == _GREATEST_LOSS:
+            self._screen.say_now_and_then(
+                f"warning: {column} is {_GREATEST_LOSS} after iteration {event.iteration}, the "
+                f"most that a softmax loss can be: the net gives every image's own class no "
+                f"probability at all, as it does when base_lr is too high"
+            )
 
     def _on_notice(self, text: str) -> None:
         self.note_in_log(text)
