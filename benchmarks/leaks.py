@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import itertools
 import tempfile
 import time
 from collections import Counter
@@ -113,7 +114,7 @@ def report(position: int, sentence: str) -> None:
 
 
 def pairs(tests: TestImages, source: ImageLmdb) -> list[Pair]:
-    return list(find_pairs(tests, source, THRESHOLDS[0], report))
+    return list(itertools.chain.from_iterable(find_pairs(tests, source, THRESHOLDS[0], report)))
 
 
 def line(name: str, likenesses: list[float], total: int | None = None) -> str:

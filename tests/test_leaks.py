@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 from typing import Callable
@@ -76,7 +77,8 @@ def unexpected(position: int, sentence: str) -> None:
 
 
 def pairs(tests: ImageLmdb, source: ImageLmdb, threshold: float = THRESHOLD) -> list[Pair]:
-    return list(find_pairs(TestImages(tests, unexpected), source, threshold, unexpected))
+    found = find_pairs(TestImages(tests, unexpected), source, threshold, unexpected)
+    return list(itertools.chain.from_iterable(found))
 
 
 @pytest.fixture

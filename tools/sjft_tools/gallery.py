@@ -51,7 +51,7 @@ def gallery_row(
 ) -> list[Tile]:
     """Return target image `i` and its neighbours of `ranks`, counted from 1, as tiles."""
     indices, distances = neighbours.indices(i), neighbours.distances(i)
-    row = [Tile(target.image(i), [_class_name(target, i), f"image {i}"])]
+    row = [Tile(target.image(i), [class_of(target, i), f"image {i}"])]
     for rank in ranks:
         j = int(indices[rank - 1])
         if not 0 <= j < source.count:
@@ -59,12 +59,13 @@ def gallery_row(
                 f"{neighbours.name(i)} names the source image {j}, but {source.path} has "
                 f"{source.count}: run 'sjft retrieve' again"
             )
-        caption = [_class_name(source, j), f"distance {distances[rank - 1]:#.4g}"]
+        caption = [class_of(source, j), f"distance {distances[rank - 1]:#.4g}"]
         row.append(Tile(source.image(j), caption))
     return row
 
 
-def _class_name(images: ImageLmdb, i: int) -> str:
+def class_of(images: ImageLmdb, i: int) -> str:
+    """Return the name of an image's class, cut to what fits below a tile."""
     return shortened(class_name(images.class_names, int(images.labels[i])))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Callable, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from sjft.errors import BadImageError, InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import progress
 from sjft_tools.leaks.specimens import Specimen, make_specimen
+from sjft_tools.overlap import in_order
 
 BLOCK = 256  # images that are handed on at a time; no result depends on it
 _TASK = 32  # images that a thread decodes at a time
@@ -80,27 +81,10 @@ def _blocks(
                 done.append(_Bad(i, str(error)))
         return done
 
-    values = progress(lmdb.values(start), what, lmdb.count, initial=start)
-    tasks = _tasks(enumerate(values, start))
-    with ThreadPoolExecutor(cores()) as pool:
-        ahead: list[Future[_Read]] = []
-        per_block = BLOCK // _TASK
-        for task in tasks:
-            ahead.append(pool.submit(prepare, task))
-            if len(ahead) == 2 * per_block:
-                yield [image for future in ahead[:per_block] for image in future.result()]
-                del ahead[:per_block]
-        while ahead:
-            yield [image for future in ahead[:per_block] for image in future.result()]
-            del ahead[:per_block]
-
-
-def _tasks(records: Iterator[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    task = []
-    for record in records:
-        task.append(record)
-        if len(task) == _TASK:
-            yield task
-            task = []
-    if task:
-        yield task
+    records = enumerate(progress(lmdb.values(start), what, lmdb.count, initial=start), start)
+    tasks = iter(lambda: list(islice(records, _TASK)), [])
+    per_block = BLOCK // _TASK
+    threads = min(cores(), 2 * per_block)
+    done = in_order(prepare, tasks, threads, 2 * per_block - threads)
+    while block := [image for task in islice(done, per_block) for image in task]:
+        yield block

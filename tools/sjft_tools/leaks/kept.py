@@ -14,7 +14,7 @@ from sjft.image_lmdb import ImageLmdb
 from sjft_tools.atomic import refuse_outputs
 from sjft_tools.leaks import images
 from sjft_tools.leaks.images import OnBad
-from sjft_tools.leaks.search import Pair, TestImages, find_pairs_by_block
+from sjft_tools.leaks.search import Pair, TestImages, find_pairs
 from sjft_tools.work_folder import Kept, keeping
 
 SHARD_BLOCKS = 16  # blocks of source images whose findings are kept together
@@ -63,7 +63,7 @@ class KeptFindings:
         self._refuse_existing()
 
     def find_pairs(self, tests: TestImages, on_bad: OnBad) -> list[Pair]:
-        """Return what search.find_pairs does; only shards that are not kept are searched."""
+        """Return all pairs of search.find_pairs; only shards that are not kept are searched."""
         pairs: list[Pair] = []
         shards = 0
         while (content := self._load(shards)) is not None:
@@ -80,7 +80,7 @@ class KeptFindings:
             on_bad(position, sentence)
 
         start = shards * SHARD_BLOCKS * images.BLOCK
-        blocks = find_pairs_by_block(tests, self._source, self._threshold, note, start)
+        blocks = find_pairs(tests, self._source, self._threshold, note, start)
         for number, found in enumerate(blocks, 1):
             fresh += found
             if number % SHARD_BLOCKS == 0:

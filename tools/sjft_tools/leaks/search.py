@@ -97,24 +97,14 @@ def _largest_products(views: np.ndarray, thumbnails: np.ndarray) -> np.ndarray:
 
 
 def find_pairs(
-    tests: TestImages, source: ImageLmdb, threshold: float, on_bad: OnBad
-) -> Iterator[Pair]:
-    """Yield the pairs that are identical or whose likeness is at least `threshold`.
-
-    In the order of the source, then of the test images; each pair once. One pass over the source
-    with a progress bar; only two blocks of it are in memory. Raises InputError if not one of its
-    first 100 images can be decoded.
-    """
-    for found in find_pairs_by_block(tests, source, threshold, on_bad):
-        yield from found
-
-
-def find_pairs_by_block(
     tests: TestImages, source: ImageLmdb, threshold: float, on_bad: OnBad, start: int = 0
 ) -> Iterator[list[Pair]]:
-    """Yield the same, a list for each images.BLOCK of the source from position `start` on.
+    """Yield the pairs that are identical or whose likeness is at least `threshold`.
 
-    What a block holds is the same from any `start` that is a multiple of BLOCK.
+    A list for each images.BLOCK of the source from position `start` on, the same from any `start`
+    that is a multiple of BLOCK: in the order of the source, then of the test images; each pair
+    once. One pass over the source with a progress bar; only two blocks of it are in memory. Raises
+    InputError if not one of its first 100 images can be decoded.
     """
     for block in read_blocks(source, "source images", source_thumbnail, on_bad, start):
         best: dict[tuple[int, int], Pair] = {}
