@@ -54,41 +54,25 @@ def write_image_side_files(
 class ImageLmdbWriter:
     """A context manager: ``with ImageLmdbWriter(path) as writer: writer.add(value, label)``.
 
-    The folder appears under `path` when the block ends without an exception. Until then `info`
-    takes further entries of the side file.
+    The folder appears under `path` when the block ends without an exception.
     """
 
-    def __init__(self, path: str, class_names: Sequence[str] = (), force: bool = False) -> None:
-        """Raises InputError, on entering, if `path` exists and `force` is not set."""
-        self.path = path
-        self.info: dict[str, Any] = {}
-        self._class_names: list[str] = list(class_names)
-        self._force = force
+    def __init__(self, path: str, class_names: Sequence[str] = ()) -> None:
+        """Raises InputError, on entering, if `path` exists."""
+        self._path = path
+        self._class_names = class_names
         self._labels = array("i")
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> ImageLmdbWriter:
-        with contextlib.ExitStack() as stack:
-            self._folder, self._writer = stack.enter_context(
-                new_lmdb(self.path, self._force, IMAGES)
-            )
-            self._exit = stack.pop_all()
+        lmdb = new_lmdb(self._path, force=False, kind=IMAGES)
+        self._folder, self._writer = self._exit.enter_context(lmdb)
         return self
 
     def add(self, value: bytes, label: int) -> None:
         """Append a record: the bytes of a Datum whose label is `label`, from 0."""
         self._writer.add(value)
         self._labels.append(label)
-
-    @property
-    def count(self) -> int:
-        """The number of records added so far."""
-        return self._writer.count
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The labels of the records added so far, int32 (count,)."""
-        return np.array(self._labels, np.int32)
 
     def __exit__(
         self,
@@ -100,7 +84,7 @@ class ImageLmdbWriter:
             if error is not None:
                 # Leaving by the exception makes new_folder remove what was written.
                 raise error
-            if not self.count:
-                raise InputError(f"no image was given for {self.path}: expected at least one")
-            info = {**self.info, **self._writer.finish()}
-            write_image_side_files(self._folder, info, self.labels, self._class_names)
+            if not self._labels:
+                raise InputError(f"no image was given for {self._path}: expected at least one")
+            labels = np.array(self._labels, np.int32)
+            write_image_side_files(self._folder, self._writer.finish(), labels, self._class_names)

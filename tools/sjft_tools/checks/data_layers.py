@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from sjft_tools.checks.data_bases import DataBases, Labels, image_labels
 from sjft_tools.checks.report import CheckFailed, Report
 from sjft_tools.net_files import sjft_layer
 from sjft_tools.solver_files import SolverNet
+
+Made = TypeVar("Made", bound=Batches)
 
 LMDB_BACKEND = 1  # caffe.proto's DataParameter.LMDB
 
@@ -89,16 +91,10 @@ def _joint(
     if target is None or None in (*targets, source, neighbours):
         report.skip(f"fit in {name}", "needs all its LMDBs")
         return {}
-
-    def fit() -> tuple[JointBatches, str]:
-        made = JointBatches(params)
-        return made, made.summary()
-
-    batches = report.check(f"fit in {name}", fit, _FIT_REMEDY)
+    batches = _batches(report, name, lambda: JointBatches(params))
     if batches is None:
         return {}
     bases.note_target(target)
-    _first_batch(report, name, batches)
     known = [
         image_labels(target, "target labels"),
         Labels(batches.source_classes, f"renumbered source labels of {params.source}"),
@@ -114,19 +110,20 @@ def _target(
         report.skip(f"fit in {name}", "needs its LMDB")
         return {}
     bases.note_target(target)
-
-    def fit() -> tuple[TargetBatches, str]:
-        made = TargetBatches(params)
-        return made, made.summary()
-
-    batches = report.check(f"fit in {name}", fit, _FIT_REMEDY)
-    if batches is not None:
-        _first_batch(report, name, batches)
+    _batches(report, name, lambda: TargetBatches(params))
     return dict(zip(layer.top[1:2], [image_labels(target, "target labels")]))
 
 
-def _first_batch(report: Report, name: str, batches: Batches) -> None:
-    """Make a data layer's first batch, which decodes its images."""
+def _batches(report: Report, name: str, make: Callable[[], Made]) -> Made | None:
+    """Make a data layer's batches, and the first of them, which decodes its images."""
+
+    def fit() -> tuple[Made, str]:
+        made = make()
+        return made, made.summary()
+
+    batches = report.check(f"fit in {name}", fit, _FIT_REMEDY)
+    if batches is None:
+        return None
 
     def fill() -> tuple[None, str]:
         out = {top: np.zeros(shape, np.float32) for top, shape in batches.tops.items()}
@@ -139,3 +136,4 @@ def _first_batch(report: Report, name: str, batches: Batches) -> None:
         fill,
         "leave the image out ('sjft convert --on-bad skip' does), or correct resize and crop",
     )
+    return batches

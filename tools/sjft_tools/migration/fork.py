@@ -6,7 +6,6 @@ text; the fork's numbers are kept where they are known.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -115,9 +114,8 @@ def fork_params(layer: dict[str, Any], name: str) -> dict[str, Any]:
     return {**DEFAULTS[name], **layer.get(name, {})}
 
 
-@functools.lru_cache(maxsize=1)
-def _net_class() -> Any:
-    """NetParameter of the fork, in a pool of its own beside Caffe's."""
+def fork_net() -> Any:
+    """An empty NetParameter that knows the fork's fields too, in a pool beside Caffe's."""
     field = descriptor_pb2.FieldDescriptorProto
     kinds = {
         _INT: field.TYPE_INT32,
@@ -144,10 +142,5 @@ def _net_class() -> Any:
     pool.AddSerializedFile(file.SerializeToString())
     descriptor = pool.FindMessageTypeByName(f"{file.package}.NetParameter")
     if hasattr(message_factory, "GetMessageClass"):
-        return message_factory.GetMessageClass(descriptor)
-    return message_factory.MessageFactory(pool).GetPrototype(descriptor)
-
-
-def fork_net() -> Any:
-    """An empty NetParameter that knows the fork's fields too."""
-    return _net_class()()
+        return message_factory.GetMessageClass(descriptor)()
+    return message_factory.MessageFactory(pool).GetPrototype(descriptor)()

@@ -8,7 +8,7 @@ not count.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def _integer(text: str, what: str, where: str, end: int = _LARGEST_LABEL + 1) ->
     return value
 
 
-def _filled(found: dict[int, object], count: int, path: str, what: str) -> None:
+def _filled(found: Collection[int], count: int, path: str, what: str) -> None:
     missing = next((i for i in range(count) if i not in found), None)
     if missing is not None:
         raise InputError(f"{path} has no line for {what} {missing}: expected all of {count}")
@@ -101,7 +101,7 @@ def read_target_list(path: str) -> tuple[list[list[str]], list[int]]:
     if not versions:
         raise InputError(f"{path} is empty: expected 'path number class index' lines")
     count = max(versions) + 1
-    _filled(dict(versions), count, path, "the image")
+    _filled(versions, count, path, "the image")
     return [versions[i] for i in range(count)], [labels[i] for i in range(count)]
 
 
@@ -118,7 +118,7 @@ def read_neighbours(
     `leave_out`, lines of targets from `targets` on are left out. Raises InputError unless there is
     one line for each target, all of the same length, with source numbers below `sources`.
     """
-    found: dict[int, object] = {}
+    found: set[int] = set()
     width, left_out = 0, 0
     indices = np.empty((targets, 0), np.int64)
     for where, fields in _lines(path):
@@ -135,7 +135,7 @@ def read_neighbours(
         target = _integer(fields[0], "target", where, targets)
         if target in found:
             raise InputError(f"{where} is a second one for the target {target}")
-        found[target] = True
+        found.add(target)
         indices[target] = [_integer(text, "neighbour", where, sources) for text in fields[1:-1]]
     _filled(found, targets, path, "the target")
     return indices, left_out
@@ -149,7 +149,7 @@ def read_levels(
     The levels are int64 (targets,). With `leave_out`, lines of targets from `targets` on are left
     out. Raises InputError if a target has no level or level 0, with which the fork never shows it.
     """
-    found: dict[int, object] = {}
+    found: set[int] = set()
     levels = np.zeros(targets, np.int64)
     left_out = 0
     for where, fields in _lines(path):
@@ -159,7 +159,7 @@ def read_levels(
             left_out += 1
             continue
         target = _integer(fields[0], "target", where, targets)
-        found[target] = True
+        found.add(target)
         levels[target] = _integer(fields[1], "level", where)
         if not levels[target]:
             raise InputError(

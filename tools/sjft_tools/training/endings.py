@@ -66,11 +66,9 @@ def _reported(
 
 
 def _when(record: Record) -> str:
-    return (
-        " before training began"
-        if record.iteration is None
-        else (f" after iteration {record.iteration}")
-    )
+    if record.iteration is None:
+        return " before training began"
+    return f" after iteration {record.iteration}"
 
 
 def _newest(plan: Plan, record: Record) -> str:
