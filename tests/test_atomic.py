@@ -127,3 +127,9 @@ def test_a_file_that_has_no_room_is_named(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
     assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_has_no_room_is_named(tmp_path):
+    named = pytest.raises(OSError, match=r"No space left on device: '.*/out'$")
+    with named, new_file(str(tmp_path / "out")), open("/dev/full", "wb", buffering=0) as stream:
+        stream.write(b"x")

@@ -17,6 +17,7 @@ from conftest import run_sjft
 from processes import killed_at_last, read_until
 from sjft import __version__
 from sjft_tools.cli import COMMANDS
+from sjft_tools.command import progress
 
 F_SETPIPE_SZ = 1031  # Linux's; in fcntl since Python 3.10
 
@@ -88,3 +89,21 @@ def test_too_little_memory(make_lmdb: Callable[..., str], tmp_path: Path) -> Non
     assert b"sjft fit-bins: error: there is not enough memory: Unable to allocate" in printed
     assert b"Traceback" not in printed
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_bar_moves_less_often_in_a_file_than_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = os.openpty()
+    try:
+        for path, interval in (os.ttyname(ends[1]), 0.5), (str(tmp_path / "log"), 60):
+            with open(path, "w") as stream, monkeypatch.context() as patched:
+                patched.setattr(sys, "stderr", stream)
+                with progress((), "images", total=2) as bar:
+                    assert bar.mininterval == interval
+                    bar.update(2)
+        states = (tmp_path / "log").read_bytes().split(b"\r")
+        assert [state[:12] for state in states] == [b"", b"images:   0%", b"images: 100%"]
+    finally:
+        for end in ends:
+            os.close(end)

@@ -8,6 +8,7 @@ that goes on where it was stopped lies in ``.NAME.work`` instead, which the next
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from sjft.errors import InputError
 from sjft_tools import file_lock
 
 _LONGEST_NAME = 255  # bytes that file systems take
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 #: What of the folder that resumable_folder yields becomes the output.
 OUTPUT = "output"
@@ -91,7 +93,12 @@ def _sole_writer(path: str, force: bool) -> Iterator[None]:
         stack.callback(os.remove, lock)
         _undo_half_replacement(path)
         refuse_existing(path, force)
-        yield
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None and error.errno in _NO_ROOM:
+                error.filename = path  # for writing names no file
+            raise
 
 
 def _undo_half_replacement(path: str) -> None:

@@ -14,6 +14,11 @@ from sjft.errors import InputError
 
 Item = TypeVar("Item")
 
+#: How often a progress bar moves at most: one that moves would fill a file.
+BAR_INTERVAL_S = 0.5
+BAR_INTERVAL_IN_FILES_S = 60.0
+_LONGEST_INTERVAL_S = 10.0  # as tqdm's own
+
 
 EXAMPLES_TITLE = "examples:\n"
 
@@ -112,8 +117,10 @@ def progress(
 ) -> tqdm[Item]:
     """Wrap `items` in a progress bar on standard error: rate, time left.
 
-    `initial`: how many of the `total` were done before.
+    `initial`: how many of the `total` were done before. Where standard error is a file, the bar
+    moves once a minute.
     """
+    interval = BAR_INTERVAL_S if sys.stderr.isatty() else BAR_INTERVAL_IN_FILES_S
     return tqdm(
         items,
         desc=what,
@@ -121,5 +128,6 @@ def progress(
         unit=unit,
         initial=initial,
         file=sys.stderr,
-        mininterval=0.5,
+        mininterval=interval,
+        maxinterval=max(interval, _LONGEST_INTERVAL_S),
     )

@@ -9,11 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sjft_tools.command import BAR_INTERVAL_IN_FILES_S, BAR_INTERVAL_S
 from sjft_tools.outlet import outlet
 
-_INTERVAL_S = 0.5
-#: Where standard error is a file, a bar that moves would fill it.
-_INTERVAL_IN_FILES_S = 60.0
 _SHOWN_VALUES = 4
 _REPETITION_S = 600.0
 _NUMBER = re.compile(r"\d[\d.]*")
@@ -68,8 +66,8 @@ class Screen:
             desc="training",
             unit="iteration",
             file=self._stderr,
-            mininterval=_INTERVAL_S if self._is_terminal else _INTERVAL_IN_FILES_S,
-            maxinterval=_INTERVAL_IN_FILES_S,
+            mininterval=BAR_INTERVAL_S if self._is_terminal else BAR_INTERVAL_IN_FILES_S,
+            maxinterval=BAR_INTERVAL_IN_FILES_S,
             miniters=1,
         )
 
@@ -93,7 +91,7 @@ class Screen:
     def tick(self) -> None:
         """Let the time on the bar go on while nothing else happens."""
         now = time.monotonic()
-        if self._bar is not None and self._is_terminal and now - self._ticked >= _INTERVAL_S:
+        if self._bar is not None and self._is_terminal and now - self._ticked >= BAR_INTERVAL_S:
             self._ticked = now
             self._bar.refresh()
 
