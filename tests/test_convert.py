@@ -67,6 +67,16 @@ def test_folder(tree, tmp_path):
     assert images.labels.tolist() == [0, 0, 0, 1]
 
 
+def test_a_folder_above_that_of_the_classes(tree, tmp_path):
+    (tmp_path / "above").mkdir()
+    tree.rename(tmp_path / "above" / "train")
+    printed = run_sjft("convert", "folder", "above", "out", cwd=tmp_path)
+    assert "no image lies in its class's folder itself, but deeper, as above/train/" in printed
+    assert "does: the classes are train\n" in printed
+    printed = run_sjft("convert", "folder", "./above//train/", "out", "--force", cwd=tmp_path)
+    assert "deeper" not in printed
+
+
 def test_folder_with_class_names_keeps_labels_for_a_part_of_the_classes(tree, tmp_path):
     (tmp_path / "names.txt").write_text("a tulip\nb rose\nä daisy\n", encoding="utf-8")
     options = ("--class-names", tmp_path / "names.txt")

@@ -17,6 +17,8 @@ ENDINGS = (
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
 
+_NAMED = 5
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what names the images."""
@@ -69,6 +71,13 @@ def read(args: argparse.Namespace, scratch: str) -> ImageSet:
         print(
             f"left out {len(others)} files whose names do not end as an image's does, the first "
             f"{others[0]}",
+            file=sys.stderr,
+        )
+    # as where the folder above was meant: train and test are no classes
+    if all(os.path.relpath(entry.path, args.folder).count(os.sep) > 1 for entry in entries):
+        print(
+            f"no image lies in its class's folder itself, but deeper, as {entries[0].path} does: "
+            f"the classes are {', '.join(found[:_NAMED])}{', ...' if len(found) > _NAMED else ''}",
             file=sys.stderr,
         )
     return ImageSet(entries, [readable(name) for name in names], args.folder)
