@@ -13,12 +13,15 @@ def new_figure(width: int, height: int) -> Any:
     Raises InputError without matplotlib.
     """
     try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-    except ImportError:
+    except ImportError as error:
         raise InputError(
-            "drawing needs matplotlib: install the Python package matplotlib"
+            f"drawing needs matplotlib ({error}): install the Python package matplotlib"
         ) from None
-    return Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="white")
+    FigureCanvasAgg(figure)  # or matplotlib 3.3 warns of itself in tight_layout
+    return figure
 
 
 def literal(words: str) -> str:

@@ -20,12 +20,12 @@ def draw_figure(report: dict[str, Any], counts: Counts, path: str) -> None:
     Raises InputError if matplotlib is missing.
     """
     figure = new_figure(1100, 800)
-    figure.set_layout_engine("constrained")
     (selected, distances), (uses, classes) = figure.subplots(2, 2)
     _draw_selected(selected, report)
     _draw_distances(distances, report)
     _draw_uses(uses, counts)
     _draw_classes(classes, report)
+    figure.tight_layout()
     figure.savefig(path, format="png")
 
 
@@ -69,5 +69,6 @@ def _draw_classes(axes: Any, report: dict[str, Any]) -> None:
     shares = [100 * part["neighbours"] / last["neighbours"] for part in parts]
     names = [part["name"][:28].replace("$", r"\$") for part in parts]  # two would be a formula
     axes.barh(range(len(parts)), shares)
-    axes.set_yticks(range(len(parts)), names, fontsize=8)
+    axes.set_yticks(range(len(parts)))
+    axes.set_yticklabels(names, fontsize=8)
     axes.set(title=f"Classes used most {words(last['k0'])}", xlabel="% of all neighbours")
