@@ -13,7 +13,8 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 import caffe
-from conftest import REPO, SHARED
+from conftest import REPO, SHARED, run_sjft
+from sjft.layer_params import parse_joint_data
 from sjft_tools.net_files import read_net
 
 REFERENCE = SHARED / "reference/param_shapes.json"
@@ -184,3 +185,13 @@ def test_solvers_are_the_papers():
     assert (solver.stepsize, solver.max_iter, solver.gamma) == (4000, 20000, pytest.approx(0.1))
     assert solver.test_iter[0] * test["batch_size"] == 1340
     assert not solver.test_initialization
+
+
+@pytest.mark.parametrize(("classes", "most"), [(1, 9), (2, 5), (3, 3), (4, 3), (5, 2), (67, 2)])
+def test_a_batch_can_be_filled_from_few_target_classes(tmp_path, classes, most):
+    options = ("--net", "squeezenet", "--target-classes", classes, "--out-dir", "nets")
+    run_sjft("prototxt", *options, cwd=tmp_path)
+    data, *_ = read_net(str(tmp_path / "nets/sjft_train_val.prototxt")).layer
+    params = parse_joint_data(data.python_param.param_str)
+    assert params.max_per_class == most
+    assert most * classes >= params.batch_size // 2

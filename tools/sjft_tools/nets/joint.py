@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sjft.layer_params import JOINT_DATA_SPEC
 from sjft_tools.nets import layers as L
 from sjft_tools.nets.text import Item, Message, net_text
 from sjft_tools.nets.trunk import Trunk
@@ -92,6 +93,7 @@ def joint_data(task: Task) -> Message:
         "batch_size": task.batch_size,
         "k0": task.k0,
         "min_source_per_class": 0,
+        **_class_limit(task),
         **task.train_resize,
         "crop": task.crop,
         "mirror": task.mirror,
@@ -100,6 +102,15 @@ def joint_data(task: Task) -> Message:
     }
     tops = ["data", "target_label", "source_label"]
     return L.only_in("TRAIN", L.python_layer("data", "JointDataLayer", params, tops))
+
+
+def _class_limit(task: Task) -> dict[str, int]:
+    """The key for the images of one target class in a batch, if the layer's default is too few.
+
+    As few as can fill a batch: with three classes, a third of its target images each.
+    """
+    least = -(-task.half // task.target_classes)
+    return {"max_per_class": least} if least > JOINT_DATA_SPEC["max_per_class"].default else {}
 
 
 def target_data(phase: str, task: Task) -> Message:
