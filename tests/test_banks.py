@@ -15,7 +15,7 @@ from drawn_banks import bank_of, random_weights, require, save_npz
 from processes import run
 from sjft.errors import InputError
 from sjft.images import decode_image
-from sjft_tools.banks import make_bank
+from sjft_tools.banks import make_bank, mirrored
 from sjft_tools.banks.bank import warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
 from sjft_tools.torch_precision import allow_tensor_float_32
@@ -246,6 +246,34 @@ def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
     allow_tensor_float_32(True)
     assert torch.get_float32_matmul_precision() == "high"
     allow_tensor_float_32(False)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_named"),
+    [
+        ("CUDA out of memory. Tried to allocate 20.00 MiB.", True),
+        ("CUDA error: out of memory\nCUDA kernel errors might be reported elsewhere", True),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", True),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", True),
+        ("CUDA error: an illegal memory access was encountered", False),
+    ],
+)
+def test_a_gpu_without_room_for_a_bank_is_named(
+    said: str, is_named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = bank_of("gabor torch", tmp_path)
+
+    def full(*words: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(mirrored, "filtered", full)
+    with pytest.raises(InputError if is_named else RuntimeError) as raised:
+        bank.responses(np.zeros((1, bank.crop, bank.crop, 3), np.uint8))
+    if is_named:
+        assert str(raised.value).startswith("filtering images, a batch in each of as many threads")
+        assert str(raised.value).endswith(f", such as torch ({said.splitlines()[0]})")
+    else:
+        assert str(raised.value) == said
 
 
 def test_torch_keeps_its_number_of_threads() -> None:

@@ -29,13 +29,12 @@ class TorchAlexNetBank(AlexNetBank):
         super().__init__(weights, resize, resolution)
 
     def _load(self, arrays: dict[str, np.ndarray]) -> None:
-        torch, device = self._on.torch, self._on.device
-        self._mean = torch.tensor(MEAN, dtype=torch.float32, device=device)
+        self._mean = self._on.there(np.array(MEAN, np.float32))
         # Channels lie innermost in memory: for these convolutions that is the faster order.
         self._weights = {
-            name: torch.from_numpy(array).to(device, memory_format=torch.channels_last)
+            name: self._on.there(array).to(memory_format=self._on.torch.channels_last)
             if array.ndim == 4
-            else torch.from_numpy(array).to(device)
+            else self._on.there(array)
             for name, array in arrays.items()
         }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sjft.errors import InputError
+from sjft_tools.torch_memory import gpu_memory
 
 
 def best_device() -> str | None:
@@ -29,6 +30,13 @@ def import_torch() -> Any:
             f"torch cannot be imported ({error}): install it, as 'pip install torch' does, or "
             f"choose another backend"
         ) from None
+
+
+_FULL = (
+    "filtering images, a batch in each of as many threads as there are cores, needs more memory "
+    "than the GPU has free: expected a GPU that no other program fills, fewer threads by "
+    "OMP_NUM_THREADS, or another --backend, such as torch"
+)
 
 
 class TorchBackend:
@@ -56,12 +64,16 @@ class TorchBackend:
         self.torch.backends.cudnn.benchmark = False
 
     def there(self, array: np.ndarray) -> Any:
-        """Return the array on the device. Nobody waits for a GPU to take it."""
+        """Return the array on the device. Nobody waits for a GPU to take it.
+
+        Raises InputError if the GPU has no room for it.
+        """
         tensor = self.torch.from_numpy(array)
         if self.device.type == "cpu":
             return tensor
-        # From page-locked memory: from any other, all threads' work on the GPU halts meanwhile.
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        with gpu_memory(_FULL):
+            # From page-locked memory: from any other, all threads' work on the GPU halts meanwhile.
+            return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def here(self, tensor: Any) -> np.ndarray:
         """Return a tensor of the device as an array, when it has been reckoned."""
@@ -76,12 +88,15 @@ class TorchBackend:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Any]:
-        """A block whose operations run as the class says; gives torch."""
+        """A block whose operations run as the class says; gives torch.
+
+        Raises InputError if the GPU has no room for them.
+        """
         on_cpu = self.device.type == "cpu"
         if on_cpu:
             self.torch.set_num_threads(1)
         try:
-            with self.torch.inference_mode():
+            with gpu_memory(_FULL), self.torch.inference_mode():
                 yield self.torch
         finally:
             if on_cpu:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from sjft.errors import InputError
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import operands
 from sjft_tools.matching.device_arithmetic import fastest, multiply_in
@@ -17,6 +16,7 @@ from sjft_tools.matching.device_sources import DeviceSources, as_index, signed
 from sjft_tools.matching.exact import compiled_for_gpu
 from sjft_tools.matching.products import SOURCE_BLOCK
 from sjft_tools.matching.rounding import Arithmetic, absolute_error, relative_error
+from sjft_tools.torch_memory import gpu_memory
 
 if TYPE_CHECKING:
     from sjft_tools.matching.exact import Units
@@ -93,15 +93,13 @@ class DevicePairs:
     @contextmanager
     def _working(self, sources: np.ndarray) -> Iterator[None]:
         """A block whose work on the device goes to the calling thread's stream."""
-        try:
-            with self._sources.stream():
-                yield
-        except torch.cuda.OutOfMemoryError as error:
-            raise InputError(
-                f"matching {len(sources)} sources at a time with {len(self._own)} target images "
-                f"needs more memory than the GPU has free: expected a GPU that no other program "
-                f"fills meanwhile, fewer targets at a time, or the product torch or numpy ({error})"
-            ) from error
+        sentence = (
+            f"matching {len(sources)} sources at a time with {len(self._own)} target images "
+            f"needs more memory than the GPU has free: expected a GPU that no other program "
+            f"fills meanwhile, fewer targets at a time, or the product torch or numpy"
+        )
+        with gpu_memory(sentence), self._sources.stream():
+            yield
 
     def within(self, sources: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the targets and sources, int64 (n,) each, of pairs that may be within limits.

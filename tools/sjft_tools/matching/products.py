@@ -14,6 +14,7 @@ import numpy as np
 from sjft.errors import InputError
 from sjft_tools.distance import Distance
 from sjft_tools.matching.rounding import Arithmetic
+from sjft_tools.torch_memory import gpu_memory
 from sjft_tools.torch_precision import allow_tensor_float_32
 
 #: Sources that a CPU takes at a time: enough for BLAS to run at its full rate.
@@ -130,24 +131,27 @@ class DeviceProduct:
         """
         from sjft_tools.matching.device_pairs import BYTES, DevicePairs
 
-        try:
+        sentence = (
+            f"{len(targets)} target images need {BYTES * targets.size / 1e9:.1f} GB and some more "
+            f"on the GPU, which has not so much free: expected fewer targets at a time, or the "
+            f"product torch or numpy"
+        )
+        with gpu_memory(sentence):
             return DevicePairs(distance, targets, self._device, self._arithmetic)
-        except self._torch.cuda.OutOfMemoryError as error:
-            gigabytes = BYTES * targets.size / 1e9
-            raise InputError(
-                f"{len(targets)} target images need {gigabytes:.1f} GB and some more on the GPU, "
-                f"which has not so much free: expected fewer targets at a time, or the product "
-                f"torch or numpy ({error})"
-            ) from error
 
     def host_memory(
         self, targets: int, sources: int, dimensions: int, count_bytes: int
     ) -> dict[str, int]:
-        """Return the bytes of the host's memory that matching takes, by what takes them."""
+        """Return the bytes of the host's memory that matching takes, by what takes them.
+
+        Raises InputError if CUDA has no room to start on the device.
+        """
         from sjft_tools.matching.device_pairs import DevicePairs, best_block
 
         device, threads = self._torch.device(self._device), DevicePairs.at_once
-        block = min(sources, best_block(device, targets, dimensions))
+        sentence = "the GPU has no memory free: expected another, or the product torch or numpy"
+        with gpu_memory(sentence):
+            block = min(sources, best_block(device, targets, dimensions))
         # each thread's, as many that wait less one, and the next, in pieces and joined
         held = min((2 * threads + 1) * block, sources + block)
         copied = min(threads * block, sources)
