@@ -182,6 +182,7 @@ def test_the_command(tests_lmdb, leaky, tmp_path):
     assert "not compared: record 20 (key 0000000020) of" in printed
     assert f"1 images of {leaky.path} cannot be decoded: not compared" in printed
     assert "3 of 40 source images show 2 of 8 test images (pairs: 1 identical, 2 near)" in printed
+    assert f"wrote {out}: 3 images for 'sjft retrieve --exclude' to leave out" in printed
     assert read_exclusions(str(out), leaky).tolist() == [7, 11, 12]
     lines = out.read_text().splitlines()
     assert lines[1].startswith("0000000007  # the pixels of record 3 (key 0000000003) of ")
@@ -200,7 +201,8 @@ def test_the_command(tests_lmdb, leaky, tmp_path):
 
 
 def test_exit_status(tests_lmdb, leaky, make_lmdb, tmp_path):
-    run_sjft("leaks", tests_lmdb.path, leaky.path, "--fail-on-leak", status=1)
+    printed = run_sjft("leaks", tests_lmdb.path, leaky.path, "--fail-on-leak", status=1)
+    assert "\n--out FILE writes these source images down" in printed
     clean = make_lmdb("clean", 20, seed=3)
     options = ("--sheet", tmp_path / "no.png", "--out", tmp_path / "none.txt", "--fail-on-leak")
     printed = run_sjft("leaks", tests_lmdb.path, clean, *options)

@@ -102,6 +102,8 @@ def _compare(
     if found:
         print(findings.table(found, tests, source))
     print(findings.summary(found, tests, source))
+    if found and args.out is None:
+        print("--out FILE writes these source images down for 'sjft retrieve --exclude FILE'")
     return found
 
 
@@ -131,6 +133,7 @@ def _write(
     if args.out is not None:
         why = findings.reasons(found, tests)
         write_exclusions(args.out, source, list(why), list(why.values()), force=True)
+        print(f"wrote {args.out}: {len(why)} images for 'sjft retrieve --exclude' to leave out")
     if args.json is not None:
         content = {
             "format": findings.FORMAT,
