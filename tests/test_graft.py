@@ -264,6 +264,20 @@ def test_the_number_of_test_images(data_folder):
         graft("uncounted", text, "--target-test", "data/none_lmdb")
 
 
+def test_a_schedule_of_ones_own(data_folder):
+    text = NETS["squeezenet"]
+    for name, options, expected in (
+        ("start", (), (10, 12000, 4000, 500)),
+        ("own", ("--iter-size", 3, "--max-iter", 300), (3, 300, 100, 300)),
+    ):
+        graft(name, text, *options)
+        for solver in SOLVERS:
+            file = data_folder / f"nets/{name}/{solver}.prototxt"
+            found = text_format.Parse(file.read_text(), caffe_pb2.SolverParameter())
+            numbers = (found.iter_size, found.max_iter, found.stepsize, found.test_interval)
+            assert numbers == expected
+
+
 def test_a_net_without_a_name_bears_its_files(data_folder):
     file = os.fsdecode(b"net_\xff.prototxt")
     Path(file).write_text(

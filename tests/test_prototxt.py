@@ -69,6 +69,29 @@ def test_own_target_set(tmp_path):
     assert netscope_problems(net) == []
 
 
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        # more batches of fewer images: the authors' schedule all the same
+        (("--batch-size", 12, "--iter-size", 15), (15, 20000, 4000, 500, "The authors' schedule")),
+        # the rate falls as often, and there is a test at the end
+        (("--max-iter", 400), (10, 400, 80, 400, "Numbers of your own")),
+        (("--max-iter", 3), (10, 3, 1, 3, "Numbers of your own")),
+        (("--stepsize", 5000), (10, 20000, 5000, 500, "Numbers of your own")),
+        (("--max-iter", 9000, "--stepsize", 9000), (10, 9000, 9000, 500, "Numbers of your own")),
+    ],
+)
+def test_a_schedule_of_ones_own(tmp_path, options, expected):
+    run_sjft("prototxt", "--out-dir", "nets", *options, cwd=tmp_path)
+    for kind in ("solver", "target_only_solver"):
+        text = (tmp_path / f"nets/sjft_{kind}.prototxt").read_text()
+        found = text_format.Parse(text, caffe_pb2.SolverParameter())
+        numbers = (found.iter_size, found.max_iter, found.stepsize, found.test_interval)
+        assert numbers == expected[:4]
+        assert f"\n# {expected[4]}" in text
+    run_sjft("prototxt", "--out-dir", "nets", *options, "--check", cwd=tmp_path)
+
+
 def test_frozen_statistics_on_another_net(tmp_path):
     options = ("--net", "resnet50", "--frozen-statistics", "--out-dir", "nets")
     run_sjft("prototxt", *options, cwd=tmp_path)
@@ -85,10 +108,11 @@ def test_nets_without_batch_norm_have_nothing_to_freeze(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_own_target_set_needs_a_folder_of_its_own(tmp_path):
-    message = run_sjft("prototxt", "--target-classes", 4, status=2, cwd=tmp_path)
+@pytest.mark.parametrize("option, value", [("--target-classes", 67), ("--stepsize", 4000)])
+def test_own_target_set_needs_a_folder_of_its_own(tmp_path, option, value):
+    message = run_sjft("prototxt", option, 4, status=2, cwd=tmp_path)
     assert (
-        "sjft prototxt: error: --target-classes is not the published nets' (67), and prototxt "
+        f"sjft prototxt: error: {option} is not the published nets' ({value}), and prototxt "
         "holds those: give --out-dir, a folder for nets of your own" in message
     )
     assert not list(tmp_path.iterdir())
@@ -132,7 +156,9 @@ def test_changed_files_are_replaced_only_with_force(tmp_path):
     run_sjft("prototxt", "--out-dir", "nets", "--check", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("option", [("--batch-size", "7"), ("--target-classes", "0")])
+@pytest.mark.parametrize(
+    "option", [("--batch-size", "7"), ("--target-classes", "0"), ("--stepsize", "0")]
+)
 def test_impossible_numbers_are_refused(tmp_path: Path, option):
     message = run_sjft("prototxt", "--out-dir", "nets", *option, status=2, cwd=tmp_path)
     assert f"argument {option[0]}: expected an" in message

@@ -15,14 +15,19 @@ from pathlib import Path
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_force, add_mean, check_mean, integer_at_least, number_above_zero
-from sjft_tools.grafting.files import check_nets, net_texts, remarks, solver_texts
+from sjft_tools.grafting.files import SCHEDULE, check_nets, net_texts, remarks, solver_texts
 from sjft_tools.grafting.heads import find_heads
 from sjft_tools.grafting.images import find_images
 from sjft_tools.grafting.nets import Graft, needed_blobs
 from sjft_tools.grafting.original import read_original
 from sjft_tools.nets.files import output_folder, write
 from sjft_tools.nets.joint import DataPaths, Task
-from sjft_tools.nets.options import add_data_options, add_training_options, data_paths
+from sjft_tools.nets.options import (
+    add_data_options,
+    add_training_options,
+    data_paths,
+    schedule_of,
+)
 from sjft_tools.nets.target_set import TASK
 
 
@@ -47,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="by which pixels less the mean are multiplied (default: NET's, else 1)",
     )
-    add_training_options(parser)
+    add_training_options(parser, SCHEDULE)
     add_data_options(parser, DataPaths())
     add_force(parser)
 
@@ -68,7 +73,8 @@ def run(args: argparse.Namespace) -> None:
         )
     check_nets(graft, files)
     test_images = args.test_images or _count_images(args.target_test)
-    files.update(solver_texts(graft, folder, test_images))
+    schedule = schedule_of(args, SCHEDULE, SCHEDULE.origin)
+    files.update(solver_texts(graft, schedule, folder, test_images))
     write(Path(folder), files, args.force)
     for remark in remarks(graft):
         print(remark)

@@ -18,9 +18,14 @@ from sjft_tools.command import add_force, integer_at_least
 from sjft_tools.nets.backbones import BACKBONES
 from sjft_tools.nets.files import output_folder, state, write
 from sjft_tools.nets.joint import DataPaths
-from sjft_tools.nets.options import add_data_options, add_training_options, data_paths
+from sjft_tools.nets.options import (
+    add_data_options,
+    add_training_options,
+    data_paths,
+    schedule_of,
+)
 from sjft_tools.nets.published import FOLDER, published_files
-from sjft_tools.nets.target_set import TASK, TargetSet, own_files
+from sjft_tools.nets.target_set import AUTHORS, TASK, TargetSet, own_files
 
 PATHS = DataPaths()
 # Options about a target set, with the published nets' values; most have the layers' own names.
@@ -32,11 +37,18 @@ TARGET_SET_OPTIONS: dict[str, Any] = {
     "test_images": TargetSet().test_images,
     "k0": TASK.k0,
     "batch_size": TASK.batch_size,
+    "iter_size": AUTHORS.iter_size,
+    "max_iter": AUTHORS.max_iter,
+    "stepsize": None,  # follows from max_iter
     "target": PATHS.target,
     "target_test": PATHS.target_test,
     "source": PATHS.source,
     "neighbours": PATHS.neighbours,
 }
+ORIGIN = (
+    "Numbers of your own; the paper's sets take 9,000 to 20,000 iterations, with the rate\n"
+    "divided by 10 every 2,400 to 5,000."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--target-classes", type=count, metavar="N", help="classes of the target set")
     add("--source-classes", type=count, metavar="M", help="classes of the source set")
     add("--test-images", type=count, metavar="T", help="images of the target's test set")
-    add_training_options(parser)
+    add_training_options(parser, AUTHORS)
     add_data_options(parser, PATHS)
     add_force(parser)
 
@@ -76,9 +88,10 @@ def wanted_files(args: argparse.Namespace) -> dict[str, str]:
         return published_files(folder)
     if folder == FOLDER:
         option = "--" + own[0].replace("_", "-")
+        value = AUTHORS.step if own[0] == "stepsize" else TARGET_SET_OPTIONS[own[0]]
         raise InputError(
-            f"{option} is not the published nets' ({TARGET_SET_OPTIONS[own[0]]}), and {FOLDER} "
-            "holds those: give --out-dir, a folder for nets of your own"
+            f"{option} is not the published nets' ({value}), and {FOLDER} holds those: give "
+            "--out-dir, a folder for nets of your own"
         )
     return own_files(own_target_set(args, folder))
 
@@ -98,6 +111,7 @@ def own_target_set(args: argparse.Namespace, folder: str) -> TargetSet:
         args.test_images,
         folder,
         snapshot_folder=folder,
+        schedule=schedule_of(args, AUTHORS, ORIGIN),
         net=args.net,
         frozen=args.frozen_statistics,
     )

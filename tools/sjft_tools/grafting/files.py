@@ -18,10 +18,15 @@ from sjft_tools.grafting.nets import (
 )
 from sjft_tools.net_files import build
 from sjft_tools.nets.solver import Run, solver_text
+from sjft_tools.nets.target_set import Schedule
 from sjft_tools.netscope.view import view
 from sjft_tools.pycaffe import caffe_messages
 
-ORIGIN = "A start for published weights, which `sjft adapt` changes: no paper has these numbers."
+SCHEDULE = Schedule(
+    step=4000,
+    max_iter=12000,
+    origin="A start for published weights, which `sjft adapt` changes: no paper has these numbers.",
+)
 JOINT, BOTH = "joint_train_val.prototxt", "deploy_both.prototxt"
 
 
@@ -35,11 +40,11 @@ def net_texts(graft: Graft) -> dict[str, str]:
     }
 
 
-def solver_texts(graft: Graft, folder: str, test_images: int) -> dict[str, str]:
+def solver_texts(graft: Graft, schedule: Schedule, folder: str, test_images: int) -> dict[str, str]:
     """The solvers of the nets in `folder`, for so many test images: name -> text."""
     batches = {"joint": graft.task.batch_size, "target_only": graft.task.half}
     return {
-        f"{kind}_solver.prototxt": _solver(graft, kind, batch_size, folder, test_images)
+        f"{kind}_solver.prototxt": _solver(graft, schedule, kind, batch_size, folder, test_images)
         for kind, batch_size in batches.items()
     }
 
@@ -59,21 +64,23 @@ def check_nets(graft: Graft, texts: dict[str, str]) -> None:
         view(net, f"the joint net grafted from {graft.net.path}", "TRAIN", {})
 
 
-def _solver(graft: Graft, kind: str, batch_size: int, folder: str, test_images: int) -> str:
+def _solver(
+    graft: Graft, schedule: Schedule, kind: str, batch_size: int, folder: str, test_images: int
+) -> str:
     """The solver of joint or target_only training; snapshots go beside it."""
     run = Run(
         net=f"{folder}/{kind}_train_val.prototxt",
         snapshot_prefix=f"{folder}/{kind}",
         batch_size=batch_size,
-        iter_size=10,
-        origin=ORIGIN,
+        iter_size=schedule.iter_size,
+        origin=schedule.origin,
         base_lr=0.001,
         weight_decay=0.0005,
-        step=4000,
-        max_iter=12000,
+        step=schedule.step,
+        max_iter=schedule.max_iter,
         test_batch_size=graft.task.test_batch_size,
         test_images=test_images,
-        test_interval=500,
+        test_interval=schedule.test_interval,
         snapshot=500,
         display=10,
         batch_statistics=False,

@@ -26,12 +26,16 @@ TASK = Task(
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a run is; times in iterations, `origin` says where the numbers come from."""
+    """How long a run is; times in iterations, `origin` says where those numbers come from.
+
+    `iter_size`: batches to an iteration.
+    """
 
     step: int
     max_iter: int
     origin: str
     test_interval: int = 500
+    iter_size: int = 10
 
 
 AUTHORS = Schedule(
@@ -144,7 +148,7 @@ def solver_run(target_set: TargetSet, kind: str, net: str, snapshot_prefix: str)
         net=net,
         snapshot_prefix=snapshot_prefix,
         batch_size=task.batch_size if kind == "joint" else task.half,
-        iter_size=10,
+        iter_size=target_set.schedule.iter_size,
         origin=target_set.schedule.origin,
         base_lr=backbone.base_lr,
         weight_decay=backbone.weight_decay,
