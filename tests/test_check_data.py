@@ -102,6 +102,21 @@ def test_too_few_outputs_for_the_source(job: Path, only_failure: Callable[[], st
     assert "'fc_source' has 3 outputs, but the renumbered source labels of source" in message
 
 
+@pytest.mark.parametrize("tops", ['"target_label" top: "source_label"', '"target" top: "source"'])
+def test_target_and_source_the_other_way_round(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tops: str
+) -> None:
+    """In the data layer's tops or the Slice's: Caffe trains on it without a word."""
+    first, second = tops.split(" top: ")
+    net = NET.replace("num_output: 3", "num_output: 4")  # enough for either
+    write_job(job, net=net.replace(f"top: {tops}", f"top: {second} top: {first}"))
+    monkeypatch.chdir(job)
+    output = check("solver.prototxt", capsys)
+    assert len(failures(output)) == 2
+    assert "'fc_target' is of the" in output and "'fc_source' is of the" in output
+    assert "-> put target before source in the tops of both the data layer and the Slic" in output
+
+
 def test_test_set_of_other_classes(
     job: Path, make_lmdb: Callable[..., str], only_failure: Callable[[], str]
 ) -> None:

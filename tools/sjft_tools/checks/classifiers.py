@@ -67,6 +67,13 @@ def ignored_label(layer: Any) -> int | None:
 
 
 def _fits(net: SolverNet, index: int, scores: str, known: Labels) -> tuple[None, str]:
+    half = _half(net, index, scores)
+    if half is not None and known.half is not None and half != known.half:
+        raise CheckFailed(
+            f"'{scores}' is of the {('first', 'second')[half]} half of the batch, but the "
+            f"{known.what} are of the other",
+            "put target before source in the tops of both the data layer and the Slice",
+        )
     if ignored_label(net.layers[index]) == known.classes - 1:
         return None, f"the greatest of the {known.what}, {known.classes - 1}, is ignored"
     classifier = _classifier(net, index, scores)
@@ -80,6 +87,20 @@ def _fits(net: SolverNet, index: int, scores: str, known: Labels) -> tuple[None,
             f"'sjft prototxt' or 'sjft graft'",
         )
     return None, f"'{name}' has {outputs} outputs, the {known.what} go up to {known.classes - 1}"
+
+
+def _half(net: SolverNet, index: int, blob: str) -> int | None:
+    """Return which half of a batch `blob`, a bottom of layer `index`, is of by the net's Slice.
+
+    0 or 1, None if no Slice cuts the batch in two.
+    """
+    for at in range(index - 1, -1, -1):
+        layer = net.layers[at]
+        if blob in layer.top and layer.bottom:
+            if layer.type == "Slice" and layer.slice_param.axis == 0 and len(layer.top) == 2:
+                return list(layer.top).index(blob)
+            blob = layer.bottom[0]
+    return None
 
 
 def _classifier(net: SolverNet, index: int, blob: str) -> tuple[str, int] | None:

@@ -16,10 +16,14 @@ from sjft_tools.solver_files import elsewhere
 
 
 class Labels(NamedTuple):
-    """The labels in a net's blob: from 0 to classes - 1; `what` names them in messages."""
+    """The labels in a net's blob: from 0 to classes - 1; `what` names them in messages.
+
+    `half`: which of a joint batch they are of, 0 (the target's) or 1; None in other batches.
+    """
 
     classes: int
     what: str
+    half: int | None = None
 
 
 class DataBases:

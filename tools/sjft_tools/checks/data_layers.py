@@ -96,8 +96,8 @@ def _joint(
         return {}
     bases.note_target(target)
     known = [
-        image_labels(target, "target labels"),
-        Labels(batches.source_classes, f"renumbered source labels of {params.source}"),
+        image_labels(target, "target labels")._replace(half=0),
+        Labels(batches.source_classes, f"renumbered source labels of {params.source}", 1),
     ]
     return dict(zip(layer.top[1:3], known))
 
