@@ -114,9 +114,11 @@ def cudnn_headers() -> list[Path]:
         *Path("/usr/local").glob("cuda*/include"),
         Path("/usr/include"),
     ]
+    # PyTorch brings the runtime's headers along, but not those that they include from crt/.
+    wanted = (["cudnn.h"], ["cuda_runtime.h", "crt/host_defines.h"])
     found = [
-        next((place for place in places if (place / header).exists()), None)
-        for header in ("cudnn.h", "cuda_runtime.h")
+        next((place for place in places if all((place / name).exists() for name in names)), None)
+        for names in wanted
     ]
     return [place for place in found if place is not None]
 
@@ -125,7 +127,7 @@ def compile_with(header: str, program: str, folder: Path, *options: str) -> None
     """Compile `program`, which begins with our `header`; skip the test without cuDNN's own."""
     headers = cudnn_headers()
     if len(headers) < 2:
-        pytest.skip("needs the headers of cuDNN, as a machine with a GPU has them")
+        pytest.skip("needs the headers of CUDA and cuDNN, as a machine with a GPU has them")
     source = folder / "program.cpp"
     source.write_text(program)
     includes = [f"-I{place}" for place in (TOOLS / "include", *headers)]
