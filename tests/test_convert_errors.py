@@ -54,6 +54,19 @@ def test_a_thumbnail_inside_does_not_stand_for_the_image():
         check_complete(content[: len(segment) + 300], "x")
 
 
+@pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
+def test_bytes_between_segments_which_decoders_pass_over_are_no_damage(options):
+    content = encode(draw_image(1), ".jpg", *options)
+    behind_first = 4 + int.from_bytes(content[4:6], "big")
+    before_last = len(content) - 2
+    for place in (behind_first, before_last):
+        padded = content[:place] + b"\0padding\xff\0" + content[place:]
+        np.testing.assert_array_equal(decode_image(padded, "x"), decode_image(content, "x"))
+        check_complete(padded, "x")
+        with pytest.raises(InputError, match="truncated"):
+            check_complete(padded[:-2], "x")
+
+
 def test_every_truncation_and_damage_of_a_png_is_seen():
     content = encode(draw_image(1), ".png")
     check_complete(content, "x")

@@ -16,6 +16,7 @@ from sjft.transforms import resized_shape
 _JPEG = b"\xff\xd8\xff"
 _PNG = b"\x89PNG\r\n\x1a\n"
 
+_MARKER = re.compile(rb"\xff+[^\x00\xff]", re.DOTALL)
 # In a JPEG's compressed data FF is followed by 00 (a data byte FF) or D0..D7 (a restart mark);
 # anything else is the next marker.
 _MARKER_IN_DATA = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
@@ -104,21 +105,18 @@ def check_complete(content: bytes, name: str) -> None:
 
 
 def _jpeg_ends(content: bytes) -> bool:
-    """Walk a JPEG's segments; return whether they lead to the end-of-image marker."""
-    position = 2
-    while position + 4 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == 0xFF:  # padding before a marker
-            position += 1
-            continue
-        position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
-        if marker == _START_OF_SCAN:
-            found = _MARKER_IN_DATA.search(content, position)
-            if found is None:
-                return False
-            position = found.end() - 2
-        if content[position : position + 2] == bytes([0xFF, _END_OF_IMAGE]):
+    """Walk a JPEG's segments; return whether they lead to the end-of-image marker.
+
+    Bytes between segments are passed over, as decoders do.
+    """
+    position, pattern = 2, _MARKER
+    while (found := pattern.search(content, position)) is not None:
+        behind = found.end()
+        marker = content[behind - 1]
+        if marker == _END_OF_IMAGE:
             return True
+        position = behind + int.from_bytes(content[behind : behind + 2], "big")
+        pattern = _MARKER_IN_DATA if marker == _START_OF_SCAN else _MARKER
     return False
 
 
