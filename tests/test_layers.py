@@ -57,6 +57,27 @@ def test_same_batches_for_any_number_of_workers(
     assert run(**settings) == run(workers=0)
 
 
+@pytest.mark.parametrize(
+    ("settings", "remedy"),
+    [
+        ({"workers": 2}, "give it more 'workers' (now 2), if there are cores for them"),
+        ({"workers": 3, "prefetch": 2}, "there is room for batches of 2 of its 3 workers only"),
+        (
+            {"workers": 2, "batch_size": 10, "prefetch_mb": 1, "resize": 150, "crop": 150},
+            "give it a larger 'prefetch' or 'prefetch_mb': there is room for batches of 1 of its 2",
+        ),
+    ],
+)
+def test_the_remedy_for_waiting_is_one(
+    world: World, tmp_path: Path, settings: dict, remedy: str
+) -> None:
+    text = python_layer("JointDataLayer", world.param_str(**settings), JOINT_TOPS)
+    opened = net(tmp_path, text)
+    opened.forward()
+    assert remedy in opened.layers[0]._report.sentence(1e-9)
+    close_layers(opened)
+
+
 def test_joint_tops_have_their_shapes_and_contents(world: World, tmp_path: Path) -> None:
     opened = net(tmp_path, python_layer("JointDataLayer", world.param_str(), JOINT_TOPS))
     opened.forward()

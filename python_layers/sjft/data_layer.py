@@ -42,6 +42,16 @@ def _check_size(tops: Mapping[str, tuple[int, ...]]) -> None:
             )
 
 
+def _remedy(workers: int, prefetch: PrefetchParams) -> str:
+    """Return what to do about waiting for data, of `workers` processes that make it."""
+    if workers < prefetch.workers:
+        return (
+            f"give it a larger 'prefetch' or 'prefetch_mb': there is room for batches of {workers} "
+            f"of its {prefetch.workers} workers only"
+        )
+    return f"give it more 'workers' (now {workers}), if there are cores for them"
+
+
 class DataLayer(caffe.Layer):
     """What the data layers share: tops in a fixed order, fed from a stream of batches."""
 
@@ -66,15 +76,13 @@ class DataLayer(caffe.Layer):
         self._shapes = [batches.tops[name] for name in self._names]
         #: How many classes the labels in each top are of, 0 if there are none in it.
         self.label_classes = [batches.classes.get(name, 0) for name in self._names]
-        self._report = WaitReport(
-            type(self).__name__,
-            prefetch.report_every,
-            f"give it more 'workers' (now {prefetch.workers}), if there are cores for them",
-        )
         say(f"{type(self).__name__}: {batches.summary()}")
         train = self.phase == caffe.TRAIN
         first = batches_before(process_arguments(), train) if is_embedded() else 0
         self._stream = open_stream(batches, prefetch, first)
+        self._report = WaitReport(
+            type(self).__name__, prefetch.report_every, _remedy(self._stream.workers, prefetch)
+        )
         self._say_where(first)
 
     def start_at(self, batch: int) -> None:

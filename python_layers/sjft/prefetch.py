@@ -38,7 +38,12 @@ _POLL_S = 1.0
 
 
 class BatchStream:
-    """The batches of a layer, one after another. This one computes them where it is asked."""
+    """The batches of a layer, one after another. This one computes them where it is asked.
+
+    `workers`: how many processes make them ahead.
+    """
+
+    workers = 0
 
     def __init__(self, batches: Batches, first: int, bad_images: BadImages) -> None:
         """`first` is the number of the first batch that next_into gives.
@@ -93,6 +98,7 @@ class PrefetchedStream(BatchStream):
         timeout_s: float,
     ) -> None:
         super().__init__(batches, first, bad_images)
+        self.workers = workers
         self._owner = os.getpid()
         self._timeout_s = timeout_s
         self._ring = Ring(batches.tops, depth, batches.means)
