@@ -27,7 +27,7 @@ setup(
         # Not opencv-python: its wheel opens windows and asks for libGL, which a server has not.
         "opencv-python-headless>=4.5",
         "lmdb>=1.0",
-        "tqdm>=4.58",
+        "tqdm>=4.57",
     ],
     extras_require={
         # what pycaffe itself imports
