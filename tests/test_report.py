@@ -23,6 +23,7 @@ from sjft_tools.experiment.finished import sentence
 from sjft_tools.experiment.page import Bar, Page
 from sjft_tools.experiment.pictures import picture_of_file, thumbnail
 from sjft_tools.experiment.sections.hard_samples import hardest_images
+from sjft_tools.experiment.sections.selection import dropped_words
 
 SECTIONS = ["Accuracy", "Training", "Selected source images", "Hard samples"]
 SECTIONS += ["Mistakes on the test images", "What was run"]
@@ -153,6 +154,18 @@ def test_starts_are_noted(tmp_path: Path) -> None:
     assert in_turn(start.environment for start in starts) == starts[0].environment
     changed = [{"NumPy": "1"}, {"NumPy": "2"}, {"NumPy": "2"}, {"NumPy": "1"}]
     assert in_turn(changed) == {"NumPy": "1, then 2, then 1"}
+
+
+def test_what_a_round_leaves_out_is_told() -> None:
+    reports = [
+        {"min_source_per_class": 50, "k0": [{"dropped_classes": n, "dropped_images": images}]}
+        for n, images in ((2, 1), (0, 0))
+    ]
+    assert dropped_words([1, 2], reports) == (
+        "Classes with fewer than 50 selected images take no part in training "
+        "(min_source_per_class): 1 image of 2 in round 1, 0 images of 0 in round 2."
+    )
+    assert dropped_words([2], reports[1:]) == ""
 
 
 def test_the_hardest_are_in_order() -> None:

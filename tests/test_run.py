@@ -157,15 +157,120 @@ def test_the_net_of_the_solver_is_an_input(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_numbers_of_neighbours_grow_from_round_to_round(digit_images: Path, tmp_path: Path) -> None:
     """What LEVELS_IN states already must not be given again; all that was retrieved is the most."""
-    harden = "--k0 20 --sigma0 20 --sigma1 10"
+    harden = "--resize 36 --k0 20 --sigma0 20 --sigma1 10"
     plan = Plan(read_experiment(str(write(tmp_path, changed(digit_images, harden=harden)))), "x")
     first, second = ([*plan.hardening(number).words, ""] for number in (1, 2))
     sigmas = ["--sigma0", "20", "--sigma1", "10", ""]
-    assert first[-9:] == ["--most", "60", "--k0", "20", *sigmas]
-    assert second[-7:] == ["--most", "60", *sigmas]
+    assert first[-11:] == ["--most", "60", "--resize", "36", "--k0", "20", *sigmas]
+    assert second[-9:] == ["--most", "60", "--resize", "36", *sigmas]
     content = changed(digit_images, harden=harden.replace("--k0 20", "--k0=20"))
     joined = Plan(read_experiment(str(write(tmp_path, content))), "x")
     assert [joined.hardening(number).words for number in (1, 2)] == [first[:-1], second[:-1]]
+
+
+def with_neighbours_of(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Return an experiment of one short round with the neighbours of the run in `folder`."""
+    content = experiment(folder)
+    del content["bank"]
+    images = {
+        role: str(folder / f"{role}_lmdb") for role in ("target_train", "target_test", "source")
+    }
+    rounds = [{"max_iter": 1, "base_lr": 0.05}]
+    found = str(folder / "neighbors_lmdb")
+    return {**content, **images, "rounds": rounds, "neighbours": found, "seed": 2, **changes}
+
+
+def test_neighbours_of_another_run(undisturbed: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = undisturbed
+    path = write(tmp_path, with_neighbours_of(folder))
+    output = run_sjft("run", path, "--out", tmp_path / "run", cwd=REPO)
+    steps = [line.split()[2] for line in output.splitlines() if line.startswith("$ sjft ")]
+    assert steps == ["neighbours", "gallery", "adapt", "neighbours", "train", "evaluate", "plot"]
+    assert (
+        str(folder / "neighbors_lmdb") in (tmp_path / "run/round_1/train_val.prototxt").read_text()
+    )
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert str(folder / "neighbors_lmdb") in page
+    assert "bank: name" not in page
+    run_sjft("report", tmp_path / "run", cwd=REPO)
+
+
+def test_images_of_neighbours_are_those_of_this_run(digit_images: Path, tmp_path: Path) -> None:
+    """Which may be converted once more: the other run's may be gone."""
+    content = changed(digit_images, neighbours="other/neighbors_lmdb", bank=None)
+    plan = Plan(read_experiment(str(write(tmp_path, content))), "x")
+    for step in plan.all_steps():
+        if step.words[1] in ("neighbours", "gallery"):
+            assert " --target x/target_train_lmdb --source x/source_lmdb" in step.line
+            assert "other/neighbors_lmdb" in step.inputs
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bank": {"name": "gabor"}}, "'bank' says how neighbours are to be found, but 'neighbo"),
+        ({"leaks": ""}, "'leaks' says how neighbours are to be found, but 'neighbours' is an LMDB"),
+        ({"neighbours": {"k": 60}}, "lacks the key 'bank': expected a section of keys"),
+        ({"neighbours": "none_lmdb"}, "none_lmdb does not exist: 'sjft neighbours"),
+        ({"net": {"k0": 61}}, "k0 61 neighbours are to be used, but 'neighbours', "),
+        ({"source": "target_test"}, "is of other source images than 'source', "),
+    ],
+)
+def test_neighbours_of_another_run_that_cannot_serve(
+    undisturbed: tuple[Path, str], changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder, _ = undisturbed
+    content = with_neighbours_of(folder)
+    net = {**content["net"], **changes.get("net", {})}
+    content = {**content, **changes, "net": net}
+    if content["source"] == "target_test":
+        content["source"] = content["target_test"]
+    output = run_sjft(
+        "run", write(tmp_path, content), "--out", tmp_path / "run", cwd=REPO, status=2
+    )
+    assert message in output
+    assert not (tmp_path / "run").exists()
+
+
+def commands_with(net: Path, tmp_path: Path, **changes: Any) -> dict[str, str]:
+    """Return step -> command of an experiment on `net`."""
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(f'net: "{net}" snapshot_prefix: "x" lr_policy: "step"')
+    content = changed(tmp_path, **{"evaluate": "", "harden": "", **changes})
+    content["net"]["solver"] = str(solver)
+    plan = Plan(read_experiment(str(write(tmp_path, content))), str(tmp_path / "run"))
+    return {step.name: step.line for step in plan.all_steps()}
+
+
+def test_images_are_tested_as_the_net_tests_them(tmp_path: Path) -> None:
+    """By its mean and its size, but of no size where the published one belongs to the crop."""
+    text = (REPO / "prototxt" / "demo" / "joint_train_val.prototxt").read_text()
+    net = tmp_path / "net.prototxt"
+    net.write_text(text.replace("[104, 117, 123]", "[103.94, 116.78, 0]"))
+    found = commands_with(net, tmp_path)
+    for step in ("round_2_test", "round_2_harden"):
+        assert found[step].endswith(" --resize 36 --mean 103.94 116.78 0")
+    given = "--resize-shorter 40 --mean 1 2 3"
+    found = commands_with(net, tmp_path, evaluate=given, harden=given)
+    for step in ("round_2_test", "round_2_harden"):
+        assert found[step].endswith(f" {given}")
+        assert found[step].count("--resize") == found[step].count("--mean") == 1
+    found = commands_with(net, tmp_path, evaluate="--crops dense")
+    assert found["round_1_test"].endswith(" --mean 103.94 116.78 0 --crops dense")
+    found = commands_with(REPO / "prototxt" / "sjft_train_val.prototxt", tmp_path)
+    assert "--resize" not in found["round_1_test"] + found["round_1_harden"]
+    assert "--mean" not in found["round_1_test"] + found["round_1_harden"]
+
+
+def test_the_selection_is_counted_as_the_net_makes_it(tmp_path: Path) -> None:
+    text = (REPO / "prototxt" / "demo" / "joint_train_val.prototxt").read_text()
+    for least in (0, 25):
+        net = tmp_path / "net.prototxt"
+        net.write_text(
+            text.replace('"min_source_per_class": 0', f'"min_source_per_class": {least}')
+        )
+        for step in ("round_1_selection", "round_2_selection"):
+            assert f" --min-source-per-class {least} " in commands_with(net, tmp_path)[step]
 
 
 def test_a_dry_run_prints_commands_and_does_nothing(digit_images: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import numpy as np
+
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
 from sjft_tools.command import add_mean, check_mean, integer_at_least
@@ -69,20 +71,23 @@ def add_scoring(parser: argparse.ArgumentParser, many: str) -> None:
 
 
 def size_options(resize: int | None, shorter: int | None, crop: int) -> list[str]:
-    """Return the options of add_scoring that size images so before the crop; none for a default.
+    """Return the options of add_scoring that size images so before the crop.
 
-    `resize`, `shorter`, `crop`: in pixels, as in a Protocol.
+    None for a crop to which the published size belongs. `resize`, `shorter`, `crop`: in pixels, as
+    in a Protocol.
     """
+    if crop in _CROPS:
+        return []
     if resize is not None:
         return ["--resize", str(resize)]
-    if shorter is None or (shorter == _SHORTER and crop in _CROPS):
-        return []
-    return ["--resize-shorter", str(shorter)]
+    return [] if shorter is None else ["--resize-shorter", str(shorter)]
 
 
 def mean_options(mean: Sequence[float]) -> list[str]:
     """Return the options of add_scoring that subtract `mean`, B, G, R; none for the default."""
-    return [] if tuple(mean) == _MEAN else ["--mean", *(f"{value:.9g}" for value in mean)]
+    if tuple(mean) == _MEAN:
+        return []
+    return ["--mean", *(np.format_float_positional(np.float32(each), trim="-") for each in mean)]
 
 
 def check_scoring(args: argparse.Namespace) -> None:

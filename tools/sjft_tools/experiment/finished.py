@@ -85,7 +85,7 @@ class FinishedRun:
     @functools.cached_property
     def neighbours(self) -> NeighbourLmdb:
         """The neighbours."""
-        found = NeighbourLmdb(self.plan.file("neighbors_lmdb"))
+        found = NeighbourLmdb(self.plan.neighbours)
         found.check_matches(self.target, self.source)
         return found
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sjft.levels import MAX_LEVEL
 from sjft_tools.adapting import NET_FILE, SNAPSHOTS, SOLVER_FILE, net_of
+from sjft_tools.evaluation.protocol import DENSE
+from sjft_tools.experiment.net_data import NetData, net_data
 from sjft_tools.experiment.preparation import Preparation
-from sjft_tools.experiment.settings import Section
+from sjft_tools.experiment.settings import Section, option_values
 from sjft_tools.experiment.step import Step, command_step
 
 
@@ -20,13 +23,13 @@ class Plan(Preparation):
         net = self.experiment.net
         target, source = self.lmdb("target_train"), self.lmdb("source")
         test = self.lmdb("target_validation" if self._has_validation() else "target_test")
-        neighbours, levels = self.file("neighbors_lmdb"), self.levels(number)
+        neighbours, levels = self.neighbours, self.levels(number)
         folder = self.round_file(number)
         solver = self.round_file(number, SOLVER_FILE)
         data = ["--target", target, "--target-test", test, "--source", source]
         data += ["--neighbours", neighbours, *(["--levels", levels] if levels else [])]
         data += ["--k0", str(net["k0"])]
-        schedule = self._schedule(self.experiment.rounds[number - 1])
+        schedule = self.schedule(self.experiment.rounds[number - 1])
         name = ["--snapshot-name", f"round_{number}"]
         yield command_step(
             f"round_{number}_adapt",
@@ -53,15 +56,16 @@ class Plan(Preparation):
 
     def selection(self, number: int) -> Step:
         """Return the step that counts what of the source round `number` trains with."""
-        neighbours, levels = self.file("neighbors_lmdb"), self.levels(number)
+        neighbours, levels = self.neighbours, self.levels(number)
         report = self.round_file(number, "selection.json")
         # levels files that state numbers of neighbours leave no K_0 open
         states_neighbours = bool(levels) and "--k0" in self.experiment.harden
         words = [] if states_neighbours else ["--k0", str(self.experiment.net["k0"])]
         words += ["--levels", levels] if levels else []
+        words += ["--min-source-per-class", str(self._net_data.min_source_per_class)]
         return command_step(
             f"round_{number}_selection",
-            ["sjft", "neighbours", neighbours, *words, "--json", report],
+            ["sjft", "neighbours", neighbours, *words, *self.origins(), "--json", report],
             [
                 *(neighbours, self.lmdb("target_train"), self.lmdb("source")),
                 *([levels] if levels else []),
@@ -80,14 +84,14 @@ class Plan(Preparation):
         options = list(self.experiment.harden)
         grows_neighbours = "--k0" in options
         if "--most" not in options:
-            most = self.experiment.neighbours["k"] if grows_neighbours else self._highest_level()
+            most = self.k if grows_neighbours else self._highest_level()
             words += ["--most", str(most)]
         if grows_neighbours and levels:  # they state numbers of neighbours by now
             place = options.index("--k0")
             del options[place : place + 2]
         return command_step(
             f"round_{number}_harden",
-            [*words, *self._gpu(), *options],
+            [*words, *self._gpu(), *self._view(options), *options],
             [deploy, weights, target, *([levels] if levels else [])],
             [scores, harder, moves],
             [self.round_file(number, ".training.npz.work")],
@@ -99,10 +103,11 @@ class Plan(Preparation):
         deploy = net["deploy_dense"] or net["deploy"]
         scores, result = (self.round_file(number, f"{name}.{end}") for end in ("npz", "json"))
         details = self.round_file(number, f"{name}_details")
+        options = self.experiment.evaluate
         words = ["sjft", "evaluate", deploy, weights, lmdb, "--scores", scores, "--json", result]
         return command_step(
             f"round_{number}_{name}",
-            [*words, "--details", details, *self._gpu(), *self.experiment.evaluate],
+            [*words, "--details", details, *self._gpu(), *self._view(options), *options],
             [deploy, weights, lmdb],
             [scores, result, details],
             [self.round_file(number, f".{name}.npz.work")],
@@ -132,7 +137,7 @@ class Plan(Preparation):
     def _has_validation(self) -> bool:
         return "target_validation" in self.experiment.images
 
-    def _schedule(self, round_: Section) -> list[str]:
+    def schedule(self, round_: Section) -> list[str]:
         """Return a round's options for `sjft adapt`; a test comes at its end, unless told."""
         options = {
             "--max-iter": round_["max_iter"],
@@ -144,9 +149,20 @@ class Plan(Preparation):
         }
         return [word for option, value in options.items() if value for word in (option, str(value))]
 
+    def _view(self, options: Sequence[str]) -> list[str]:
+        """Return what `options` of evaluate or harden leave open of how images are shown."""
+        is_dense = DENSE in option_values(options, ("--crops",))
+        is_sized = is_dense or bool({"--resize", "--resize-shorter", "--scales"} & set(options))
+        found = self._net_data
+        return [*([] if is_sized else found.size), *([] if "--mean" in options else found.mean)]
+
+    @functools.cached_property
+    def _net_data(self) -> NetData:
+        return net_data(self.experiment.net["solver"], self.round_file(1, NET_FILE))
+
     def _highest_level(self) -> int:
         """Return the level at which an image uses all neighbours that are retrieved."""
-        return min(MAX_LEVEL, self.experiment.neighbours["k"] // self.experiment.net["k0"])
+        return min(MAX_LEVEL, self.k // self.experiment.net["k0"])
 
     def _gpu(self) -> list[str]:
         gpu = self.experiment.net["gpu"]

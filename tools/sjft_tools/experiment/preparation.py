@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sjft_tools.experiment.run_files import RunFiles
-from sjft_tools.experiment.settings import option_values
+from sjft_tools.experiment.settings import Section, option_values
 from sjft_tools.experiment.step import Step, command_step
 
 #: Converts an image set of what role, in this order.
@@ -22,9 +22,14 @@ class Preparation(RunFiles):
     def before_training(self) -> Iterator[Step]:
         """Yield the steps up to the neighbours and their pictures."""
         yield from (self._convert(role) for role in ROLES if self._is_converted(role))
-        target, source = self.lmdb("target_train"), self.lmdb("source")
-        bins, neighbours = self.file("bins.npz"), self.file("neighbors_lmdb")
-        bank = self.experiment.bank
+        bank, wanted = self.experiment.bank, self.experiment.neighbours
+        if bank is not None and not isinstance(wanted, str):
+            yield from self._retrieval(bank, wanted)
+        yield from self._pictures()
+
+    def _retrieval(self, bank: Section, wanted: Section) -> Iterator[Step]:
+        """Yield the steps that find the neighbours."""
+        target, source, bins = self.lmdb("target_train"), self.lmdb("source"), self.file("bins.npz")
         weights = [bank["weights"]] if bank["weights"] else []
         with_weights = ["--weights", *weights] if weights else []
         yield command_step(
@@ -47,37 +52,46 @@ class Preparation(RunFiles):
                 [test, source],
                 exclusions,
             )
-        wanted = self.experiment.neighbours
         yield command_step(
             "retrieve",
             [
-                *("sjft", "retrieve", target, source, neighbours, "--bins-file", bins),
+                *("sjft", "retrieve", target, source, self.neighbours, "--bins-file", bins),
                 *with_weights,
                 *("--k", str(wanted["k"])),
                 *(["--exclude", *exclusions] if exclusions else []),
                 *wanted["options"],
             ],
             [target, source, bins, *weights, *exclusions, *option_values(wanted["options"], _READ)],
-            [neighbours],
+            [self.neighbours],
             [self.file(".neighbors_lmdb.work")],
         )
-        yield from self._pictures()
+
+    def origins(self) -> list[str]:
+        """Return the options that name the images of neighbours that another run has found.
+
+        Those of this run's are where they were.
+        """
+        if self.experiment.bank is not None:
+            return []
+        return ["--target", self.lmdb("target_train"), "--source", self.lmdb("source")]
 
     def _pictures(self) -> Iterator[Step]:
         """Yield the steps that show the neighbours."""
-        target, source = self.lmdb("target_train"), self.lmdb("source")
-        neighbours = self.file("neighbors_lmdb")
+        target, source, neighbours = self.lmdb("target_train"), self.lmdb("source"), self.neighbours
         report, figure = self.file("neighbours.json"), self.file("neighbours.png")
         yield command_step(
             "neighbours",
-            ["sjft", "neighbours", neighbours, "--json", report, "--figure", figure],
+            [
+                *("sjft", "neighbours", neighbours, *self.origins()),
+                *("--json", report, "--figure", figure),
+            ],
             [neighbours, target, source],
             [report, figure],
         )
         gallery = self.file("gallery.png")
         yield command_step(
             "gallery",
-            ["sjft", "gallery", neighbours, gallery, *self.experiment.gallery],
+            ["sjft", "gallery", neighbours, gallery, *self.origins(), *self.experiment.gallery],
             [neighbours, target, source],
             [gallery],
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
+from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.adapting import SNAPSHOTS
 from sjft_tools.experiment.settings import Experiment
 
@@ -23,6 +25,20 @@ class RunFiles:
         """Return the LMDB of an image set: the user's own, or one in the run folder."""
         given = self.experiment.images[role]
         return given if isinstance(given, str) else self.file(f"{role}_lmdb")
+
+    @functools.cached_property
+    def neighbours(self) -> str:
+        """The LMDB of the neighbours: the user's own, or the one in the run folder."""
+        given = self.experiment.neighbours
+        return given if isinstance(given, str) else self.file("neighbors_lmdb")
+
+    @functools.cached_property
+    def k(self) -> int:
+        """How many neighbours every target image has; of an LMDB that is not there, K_0."""
+        given = self.experiment.neighbours
+        if isinstance(given, dict):
+            return int(given["k"])
+        return NeighbourLmdb(given).k if os.path.exists(given) else self.experiment.net["k0"]
 
     def round_file(self, number: int, *names: str) -> str:
         """Return a path in the folder of round `number`, from 1."""

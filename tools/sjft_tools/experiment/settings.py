@@ -13,7 +13,8 @@
       - {max_iter: 12000, base_lr: 0.01, stepsize: 4000}
       - {max_iter: 6000, base_lr: 0.001, stepsize: 3000}
 
-An image set is an LMDB, or what one types after `sjft convert`, without the output.
+An image set is an LMDB, or what one types after `sjft convert`, without the output. In the place of
+the section, `neighbours` may be the LMDB of another run; then there is no `bank`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _IMAGES = Kind(
     ),
 )
 _SECTION = Kind("a section of keys", lambda v: type(v) is dict)
+_FOUND = Kind("an LMDB's path", lambda v: type(v) is str and v != "")
 _ROUNDS = Kind(
     "a list of one or more rounds, each a section of keys",
     lambda v: type(v) is list and len(v) >= 1 and all(type(each) is dict for each in v),
@@ -58,8 +60,8 @@ _TOP = {
     "target_test": Param(_IMAGES, REQUIRED),
     "target_validation": Param(either(_IMAGES, nothing()), None),
     "source": Param(_IMAGES, REQUIRED),
-    "bank": Param(_SECTION, REQUIRED),
-    "neighbours": Param(_SECTION, REQUIRED),
+    "bank": Param(either(_SECTION, nothing()), None),
+    "neighbours": Param(either(_FOUND, _SECTION), REQUIRED),
     "net": Param(_SECTION, REQUIRED),
     "rounds": Param(_ROUNDS, REQUIRED),
     "leaks": Param(either(_OPTIONS, nothing()), None),
@@ -98,8 +100,10 @@ class Experiment(NamedTuple):
     name: str
     images: dict[str, str | list[str]]
     """Role (target_train, target_test, target_validation, source) -> LMDB, or words to convert."""
-    bank: Section
-    neighbours: Section
+    bank: Section | None
+    """None where the neighbours are found already."""
+    neighbours: Section | str
+    """A section, or the LMDB that has them."""
     net: Section
     rounds: list[Section]
     leaks: list[str] | None
@@ -126,25 +130,16 @@ def read_experiment(path: str) -> Experiment:
         for role, value in top.items()
         if role in ("target_train", "target_test", "target_validation", "source") and value
     }
-    bank, neighbours, net = (
-        _section(top[name], spec, f"{path}, section '{name}'")
-        for name, spec in (("bank", _BANK), ("neighbours", _NEIGHBOURS), ("net", _NET))
-    )
-    for section in (bank, neighbours):
-        section["options"] = _words(section["options"], path)
+    net = _section(top["net"], _NET, f"{path}, section 'net'")
+    bank, neighbours = _search(top, path)
     rounds = [
         _section(each, _ROUND, f"{path}, round {number}")
         for number, each in enumerate(top["rounds"], 1)
     ]
-    if (bank["name"] == "alexnet") != (bank["weights"] is not None):
-        raise InputError(
-            f"{path}, section 'bank': 'weights' are AlexNet's, which the alexnet bank needs and "
-            f"others do without, got {bank['weights']!r} for {bank['name']}"
-        )
     for place, each in enumerate(rounds, 1):
         if not each["base_lr"]:
             raise InputError(f"{path}, round {place}: 'base_lr' must be above 0, got 0")
-    if net["k0"] > neighbours["k"]:
+    if isinstance(neighbours, dict) and net["k0"] > neighbours["k"]:
         raise InputError(
             f"{path}: k0 {net['k0']} neighbours are to be used, but k {neighbours['k']} are to be "
             f"retrieved: expected k >= k0"
@@ -163,6 +158,31 @@ def read_experiment(path: str) -> Experiment:
         paper=top["paper"],
         seed=top["seed"],
     )
+
+
+def _search(top: Section, path: str) -> tuple[Section | None, Section | str]:
+    """Return the sections 'bank' and 'neighbours', or None and the LMDB that has the neighbours."""
+    found = top["neighbours"]
+    if isinstance(found, str):
+        for key in ("bank", "leaks"):
+            if top[key] is not None:
+                raise InputError(
+                    f"{path}: '{key}' says how neighbours are to be found, but 'neighbours' is an "
+                    f"LMDB that has them, {found}: expected no '{key}'"
+                )
+        return None, found
+    if top["bank"] is None:
+        raise InputError(f"{path} lacks the key 'bank': expected {_SECTION.expected}")
+    bank = _section(top["bank"], _BANK, f"{path}, section 'bank'")
+    neighbours = _section(found, _NEIGHBOURS, f"{path}, section 'neighbours'")
+    for section in (bank, neighbours):
+        section["options"] = _words(section["options"], path)
+    if (bank["name"] == "alexnet") != (bank["weights"] is not None):
+        raise InputError(
+            f"{path}, section 'bank': 'weights' are AlexNet's, which the alexnet bank needs and "
+            f"others do without, got {bank['weights']!r} for {bank['name']}"
+        )
+    return bank, neighbours
 
 
 def option_values(words: Sequence[str], names: Collection[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
+from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft_tools.banks.alexnet_weights import read_weights
 from sjft_tools.command import Parser
 from sjft_tools.experiment.net_checks import check_class_names, check_nets, known_labels
@@ -38,12 +39,13 @@ def validate(plan: Plan, path: str) -> NetFacts:
     check_run_folder(plan.folder, plan.experiment.name)
     _check_inputs(plan, path)
     check_options(plan)
-    bank_weights = plan.experiment.bank["weights"]
+    bank_weights = plan.experiment.bank and plan.experiment.bank["weights"]
     if bank_weights and os.path.exists(bank_weights):
         read_weights(bank_weights)
     labels = known_labels(plan)
     check_class_names(plan)
     _check_source(plan)
+    _check_found_neighbours(plan)
     check_nets(plan, labels)
     facts = net_facts(plan)
     check_labels(plan, facts, labels)
@@ -52,13 +54,36 @@ def validate(plan: Plan, path: str) -> NetFacts:
 
 
 def _check_source(plan: Plan) -> None:
-    given, k = plan.experiment.images["source"], plan.experiment.neighbours["k"]
-    if isinstance(given, str):
+    given = plan.experiment.images["source"]
+    if isinstance(given, str) and plan.experiment.bank is not None:
         count = ImageLmdb(given, "source").count
-        if k > count:
+        if plan.k > count:
             raise InputError(
-                f"section 'neighbours': k is {k}, but {given} has {count} images: expected at most "
-                f"as many"
+                f"section 'neighbours': k is {plan.k}, but {given} has {count} images: expected at "
+                f"most as many"
+            )
+
+
+def _check_found_neighbours(plan: Plan) -> None:
+    """Raise InputError if neighbours of another run are too few, or of other images."""
+    path, k0 = plan.experiment.neighbours, plan.experiment.net["k0"]
+    if not isinstance(path, str):
+        return
+    if k0 > plan.k:
+        raise InputError(
+            f"k0 {k0} neighbours are to be used, but 'neighbours', {path}, has {plan.k} of every "
+            f"image: expected k0 up to that"
+        )
+    info = NeighbourLmdb(path).info
+    for role, key in (("target_train", "target"), ("source", "source")):
+        images = plan.experiment.images[role]
+        if (
+            isinstance(images, str)
+            and ImageLmdb(images, key).fingerprint != (info[f"{key}_fingerprint"])
+        ):
+            raise InputError(
+                f"'neighbours', {path}, is of other {key} images than '{role}', {images}: expected "
+                f"those of the run that found them"
             )
 
 

@@ -49,7 +49,7 @@ class Watch:
             words = plan.experiment.images[step.kind[len("convert_") :]]
             return disk_space.converted(list(words))
         if step.kind == "retrieve":
-            return disk_space.retrieved(plan.lmdb("target_train"), plan.experiment.neighbours["k"])
+            return disk_space.retrieved(plan.lmdb("target_train"), plan.k)
         if step.kind == "train":
             solver = read_message(step.words[2], caffe_messages().SolverParameter())
             return disk_space.snapshots(solver, self._facts.weights)

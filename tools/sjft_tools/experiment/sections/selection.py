@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sjft_tools.experiment.finished import FinishedRun, percent, sentence
+from sjft_tools.experiment.finished import FinishedRun, count_of, percent, sentence
 from sjft_tools.experiment.page import Bar, Page
 from sjft_tools.experiment.pictures import picture_of_file
 from sjft_tools.neighbour_report.report import ENOUGH, advice
@@ -23,6 +23,9 @@ def add_selection(page: Page, run: FinishedRun) -> None:
     reports = [run.of_round(number, "selection.json") for number in numbers]
     if numbers:
         _add_rounds(page, run, numbers, [report["k0"][0] for report in reports])
+        dropped = dropped_words(numbers, reports)
+        if dropped:
+            page.paragraph(dropped)
         _add_warning(page, numbers, reports)
         _add_neighbourhoods(page, run, numbers)
         _add_classes(page, numbers, [report["k0"][0] for report in reports])
@@ -74,6 +77,24 @@ def _farthest(run: FinishedRun, sizes: np.ndarray) -> np.ndarray:
     """Return the distance to the K_i-th neighbour of every target image, float64 (T,)."""
     last = [run.neighbours.distances(i, size)[-1] for i, size in enumerate(sizes.tolist())]
     return np.array(last, np.float64)
+
+
+def dropped_words(numbers: Sequence[int], reports: Sequence[dict[str, Any]]) -> str:
+    """Return which of the selected images the rounds `numbers` leave out; "" if none do.
+
+    `reports`: of 'sjft neighbours', one for each round.
+    """
+    parts = [report["k0"][0] for report in reports]
+    if not any(part["dropped_classes"] for part in parts):
+        return ""
+    dropped = ", ".join(
+        f"{count_of(part['dropped_images'], 'image')} of {part['dropped_classes']:,} in round {n}"
+        for n, part in zip(numbers, parts)
+    )
+    return (
+        f"Classes with fewer than {reports[0]['min_source_per_class']:,} selected images take no "
+        f"part in training (min_source_per_class): {dropped}."
+    )
 
 
 def _add_warning(page: Page, numbers: Sequence[int], reports: Sequence[dict[str, Any]]) -> None:

@@ -35,7 +35,6 @@ def _selected(run: FinishedRun) -> str:
     numbers = run.rounds_with("selection")
     if not numbers:
         return ""
-    selected = [
-        f"{run.of_round(number, 'selection.json')['k0'][0]['images']:,}" for number in numbers
-    ]
+    parts = [run.of_round(number, "selection.json")["k0"][0] for number in numbers]
+    selected = [f"{part['images'] - part['dropped_images']:,}" for part in parts]
     return f"selected of them, round by round: {', '.join(selected)}"

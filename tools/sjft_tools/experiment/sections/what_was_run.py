@@ -44,7 +44,10 @@ def _settings(experiment: Experiment) -> Iterator[tuple[str, str]]:
     for role, images in experiment.images.items():
         yield role, _words(images) if isinstance(images, str) else f"convert: {_words(images)}"
     for section in ("bank", "neighbours", "net"):
-        for key, value in getattr(experiment, section).items():
+        given = getattr(experiment, section)
+        if isinstance(given, str):
+            yield section, given
+        for key, value in given.items() if isinstance(given, dict) else ():
             yield f"{section}: {key}", _words(value)
     yield "leaks", "no search" if experiment.leaks is None else _words(experiment.leaks)
     for name in ("harden", "evaluate", "gallery", "seed"):
