@@ -13,6 +13,7 @@ import cv2
 from sjft import __version__
 from sjft_tools.image_files import Storage
 from sjft_tools.image_sets import ImageSet
+from sjft_tools.json_file import read_json
 from sjft_tools.work_folder import PLAN_FILE, put_file
 
 _LEFT_OUT = "left_out.txt"
@@ -26,8 +27,7 @@ def write_plan(work: str, images: ImageSet, storage: Storage) -> None:
 def is_same_plan(work: str, images: ImageSet, storage: Storage) -> bool:
     """Return whether what was begun in the folder `work` is the same conversion."""
     try:
-        with open(os.path.join(work, PLAN_FILE), encoding="utf-8") as stream:
-            return bool(json.load(stream) == _plan(images, storage))
+        return bool(read_json(os.path.join(work, PLAN_FILE)) == _plan(images, storage))
     except (OSError, ValueError):
         return False
 

@@ -1,4 +1,4 @@
-"""Outputs in JSON."""
+"""Files in JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sjft_tools.atomic import tidy, write_file
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a file. Raises OSError, or ValueError if it is not JSON."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def write_json(path: str, content: Any, force: bool, left: Sequence[str] = ()) -> bool:

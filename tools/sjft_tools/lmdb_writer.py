@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from sjft.errors import InputError
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import SIDE_FILE, Fingerprint, probe
 from sjft_tools.atomic import new_folder
+from sjft_tools.json_file import read_json
 from sjft_tools.npz import npy_bytes
 
 _FIRST_MAP_BYTES = 64 << 20
@@ -151,7 +151,7 @@ def refuse_other_contents(path: str, kind: str) -> None:
     stated = kind
     # without a readable side file it states nothing
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        stated = json.loads(Path(path, SIDE_FILE).read_text(encoding="utf-8")).get("format", kind)
+        stated = read_json(Path(path, SIDE_FILE)).get("format", kind)
     if stated != kind:
         raise InputError(
             f"the output {path} has the format {stated!r}: --force replaces only {kind!r}"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.caffemodel import Shape
+from sjft_tools.json_file import read_json
 from sjft_tools.nets.text import Message, Word
 from sjft_tools.pycaffe import caffe_messages, import_caffe
 from sjft_tools.solver_files import included_layers, read_message
@@ -90,12 +90,11 @@ def _plain(field: Any, value: Any) -> Any:
     return value
 
 
-class Built:
+class Built(NamedTuple):
     """What Caffe made of a net: the shapes of its blobs and of its layers' weights, by name."""
 
-    def __init__(self, shapes: dict[str, Shape], params: dict[str, list[Shape]]) -> None:
-        self.shapes = shapes
-        self.params = params
+    shapes: dict[str, Shape]
+    params: dict[str, list[Shape]]
 
 
 def build(text: str, phase: str, what: str) -> Built:
@@ -111,7 +110,7 @@ def build(text: str, phase: str, what: str) -> Built:
         status, output = run_process([sys.executable, "-c", _BUILD, net, number, result])
         if status:
             raise InputError(f"Caffe cannot build {what}: {reason(status, output)}")
-        shapes, params = json.loads(Path(result).read_text(encoding="utf-8"))
+        shapes, params = read_json(result)
     return Built(
         {name: tuple(shape) for name, shape in shapes.items()},
         {name: [tuple(shape) for shape in blobs] for name, blobs in params.items()},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -14,6 +13,7 @@ from sjft import __version__
 from sjft_tools.caffe_process import reason, run_process
 from sjft_tools.checks import probe_layer
 from sjft_tools.checks.report import CheckFailed, Report
+from sjft_tools.json_file import read_json
 
 _SOURCE_ENV = (
     "run '. ./env.sh' in the checkout first (after 'make caffe'), or put the folder of your own "
@@ -72,7 +72,7 @@ def python_layers(caffe: str) -> tuple[dict[str, Any], str]:
                 f"a net with one Python layer does not run: {reason(status, output)}",
                 "make this Caffe run 'caffe time -model NET' on any net first",
             )
-        found: dict[str, Any] = json.loads(findings.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(findings)
     found["failure"] = None if status == 0 else reason(status, output)
     numpy = found["numpy"].get("version", "none")
     return found, f"Python {found['python']['version']} inside caffe, numpy {numpy}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from sjft_tools.experiment.runner import REPORT
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import Step
 from sjft_tools.experiment.steps import Steps
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 
 MARK = "made_by_sjft_demo"
 
@@ -82,7 +81,7 @@ def _run_seed(settings: Settings, number: int, lock: int) -> report.SeedResult:
     neighbours = plan.file("neighbors_lmdb")
     share = report.glyph_share(neighbours, plan.lmdb("source"), plan.experiment.net["k0"])
     print(f"glyphs among the nearest neighbours of each digit: {100 * share:.1f} %")
-    summary = json.loads((where.run / SUMMARY).read_text(encoding="utf-8"))
+    summary = read_json(where.run / SUMMARY)
     rounds = [each["top1"] for each in summary["rounds"]]
     return report.SeedResult(seed, share, rounds, accuracy)
 
@@ -107,8 +106,7 @@ def _others(settings: Settings, plan: Plan, where: Place, steps: Steps) -> dict[
     for training in compared:
         for step in trainings.steps(plan, training):
             steps.run(step)
-        result = json.loads(Path(training.result).read_text(encoding="utf-8"))
-        accuracy[training.name] = result["top1"]
+        accuracy[training.name] = read_json(training.result)["top1"]
     return accuracy
 
 

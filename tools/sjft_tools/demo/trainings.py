@@ -72,20 +72,12 @@ def unhardened(plan: Plan, folder: str) -> Iterator[Training]:
 
 def steps(plan: Plan, training: Training) -> Iterator[Step]:
     """Yield the steps of `training`: solver, weights, accuracy on the test images."""
-    experiment, schedule, folder = plan.experiment, training.schedule, training.folder
+    experiment, folder = plan.experiment, training.folder
     target, test = plan.lmdb("target_train"), plan.lmdb("target_test")
     solver, net = os.path.join(folder, SOLVER_FILE), os.path.join(folder, NET_FILE)
-    options = {
-        **{"--target": target, "--target-test": test, **training.data},
-        "--max-iter": schedule["max_iter"],
-        "--base-lr": schedule["base_lr"],
-        "--stepsize": schedule["stepsize"],
-        "--snapshot": schedule["snapshot"],
-        "--test-interval": schedule["max_iter"],
-        "--seed": experiment.seed,
-        "--snapshot-name": training.name,
-    }
-    words = [word for option, value in options.items() if value for word in (option, str(value))]
+    data = {"--target": target, "--target-test": test, **training.data}
+    words = [word for option in data.items() for word in option]
+    words += [*plan.schedule(training.schedule), "--snapshot-name", training.name]
     yield Step(
         f"{training.name}_adapt",
         ["sjft", "adapt", training.solver, folder, *words],

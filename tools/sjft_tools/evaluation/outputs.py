@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from sjft.image_lmdb import ImageLmdb
@@ -31,7 +29,7 @@ from sjft_tools.evaluation.scores_file import (
 )
 from sjft_tools.evaluation.trained_net import TrainedNet
 from sjft_tools.figures import new_figure
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 from sjft_tools.unfinished_outputs import unfinished_outputs
 from sjft_tools.work_folder import keeping
 
@@ -72,7 +70,7 @@ def _origin(path: str) -> tuple[Any, Any] | None:
         if zipfile.is_zipfile(path):
             scores = read_scores(path)
             return scores.models, scores.fingerprint
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = read_json(path)
         return content["models"], content.get("test_fingerprint", content.get("target_fingerprint"))
     except (OSError, ValueError, KeyError, TypeError):  # an InputError is a ValueError
         return None

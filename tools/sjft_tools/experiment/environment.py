@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import platform
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ from sjft.cores import cores
 from sjft_tools.checks.environment import caffe_version, find_caffe
 from sjft_tools.checks.report import CheckFailed
 from sjft_tools.experiment.step import FOLDER
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 
 _FILE = "starts.json"
 
@@ -47,7 +47,7 @@ def note_start(folder: str) -> None:
 def read_starts(folder: str) -> list[Start]:
     """Return the starts of the run in `folder`, the first one first; none if none was noted."""
     try:
-        content = json.loads(Path(folder, FOLDER, _FILE).read_text(encoding="utf-8"))
+        content = read_json(Path(folder, FOLDER, _FILE))
         return [Start(each["time"], each["environment"]) for each in content]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -58,10 +58,8 @@ def in_turn(environments: Iterable[Mapping[str, str]]) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for environment in environments:
         for name, words in environment.items():
-            seen = found.setdefault(name, [])
-            if not seen or seen[-1] != words:
-                seen.append(words)
-    return {name: ", then ".join(seen) for name, seen in found.items()}
+            found.setdefault(name, []).append(words)
+    return {name: ", then ".join(key for key, _ in groupby(all_)) for name, all_ in found.items()}
 
 
 def _environment() -> dict[str, str]:

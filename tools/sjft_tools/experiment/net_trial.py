@@ -5,12 +5,10 @@ What was found is kept in the run folder, for as long as the files stay the same
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
@@ -21,7 +19,7 @@ from sjft_tools.checks.data_bases import Labels
 from sjft_tools.experiment.fingerprints import Fingerprints
 from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.step import FOLDER
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 from sjft_tools.models.loading import borrowers, loading
 from sjft_tools.net_files import Built, build, layers_of, read_net
 from sjft_tools.pycaffe import import_caffe
@@ -54,7 +52,7 @@ def net_facts(plan: Plan) -> NetFacts:
     """
     of = _identity(plan)
     try:
-        known = NetFacts(**json.loads(Path(plan.file(FILE)).read_text(encoding="utf-8")))
+        known = NetFacts(**read_json(plan.file(FILE)))
         if known.of == of:
             return known
     except (OSError, ValueError, TypeError):

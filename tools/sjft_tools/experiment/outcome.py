@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from sjft.errors import InputError
@@ -13,7 +11,7 @@ from sjft_tools.experiment.plan import Plan
 from sjft_tools.experiment.run_folder import FORMAT, MARKER
 from sjft_tools.experiment.settings import read_experiment
 from sjft_tools.experiment.step import FOLDER, Marker, is_same_command, marker_file, read_marker
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 
 SUMMARY = "summary.json"
 COPY = "experiment.yaml"
@@ -33,8 +31,7 @@ def write_summary(plan: Plan, outcome: Outcome, steps: Iterable[str]) -> None:
     """Write the summary of a run; `steps`: the names of all that were done."""
     rounds = []
     for number in range(1, outcome.rounds + 1):
-        path = Path(plan.round_file(number, "test.json"))
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = read_json(plan.round_file(number, "test.json"))
         rounds.append({key: result[key] for key in ("top1", "top5", "mean_class", "interval")})
     summary = {
         "format": FORMAT,
@@ -92,16 +89,16 @@ def _names(words: Sequence[str]) -> list[str]:
 
 
 def _summary(folder: str) -> Any:
-    path = Path(folder, SUMMARY)
+    path = os.path.join(folder, SUMMARY)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         raise InputError(
             f"{folder} holds no finished run of 'sjft run', only one that has begun: give the same "
             f"'sjft run' again to finish it"
         ) from None
     except ValueError:
-        raise _damaged(str(path)) from None
+        raise _damaged(path) from None
 
 
 def _damaged(path: str) -> InputError:

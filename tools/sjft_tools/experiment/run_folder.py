@@ -6,14 +6,13 @@ and from wherever the run is gone on with: what they write holds paths.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 from sjft.errors import InputError
 from sjft_tools.experiment.run_lock import LOCK
 from sjft_tools.experiment.step import FOLDER
-from sjft_tools.json_file import write_json
+from sjft_tools.json_file import read_json, write_json
 
 FORMAT = "sjft run 1"
 MARKER = os.path.join(FOLDER, "run.json")
@@ -32,7 +31,7 @@ def check_run_folder(folder: str, name: str) -> None:
             )
         return
     try:
-        found = json.loads(marker.read_text(encoding="utf-8"))
+        found = read_json(marker)
     except ValueError:
         found = None
     version = found.get("format") if isinstance(found, dict) else None
@@ -67,7 +66,7 @@ def claim_run_folder(folder: str, name: str) -> None:
 def begun_in(folder: str) -> str:
     """Return the folder in which the run in `folder` was begun; the current one for a new run."""
     try:
-        content = json.loads(Path(folder, MARKER).read_text(encoding="utf-8"))
+        content = read_json(Path(folder, MARKER))
         base = os.path.realpath(os.path.join(os.path.realpath(folder), content["begun_in"]))
     except (OSError, ValueError, KeyError, TypeError):
         return os.getcwd()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from sjft_tools.experiment.run_folder import claim_run_folder
 from sjft_tools.experiment.run_lock import run_lock
 from sjft_tools.experiment.steps import Steps
 from sjft_tools.experiment.watch import Watch
+from sjft_tools.json_file import read_json
 
 REPORT = "report.html"
 
@@ -41,9 +41,7 @@ def run_experiment(plan: Plan, path: str, facts: NetFacts, again: str) -> Outcom
         outcome = _rounds(plan, steps)
         steps.run(plan.curves(outcome.rounds))
         write_summary(plan, outcome, steps.done)
-        write_file(
-            plan.file(REPORT), report_page(plan, outcome, steps.done).encode(), force=True
-        )
+        write_file(plan.file(REPORT), report_page(plan, outcome, steps.done).encode(), force=True)
     return outcome
 
 
@@ -80,19 +78,13 @@ def _rounds(plan: Plan, steps: Steps) -> Outcome:
         best, accuracy = number, accuracy if now is None else now
         if number < last:
             steps.run(plan.hardening(number))
-            if not _moved(plan, number):
+            if not read_json(plan.round_file(number, "moves.json"))["moved"]:
                 return Outcome(number, best, "no target image's neighbourhood grows any more")
     return Outcome(last, best, "every round of the experiment was trained")
 
 
 def _accuracy(plan: Plan, number: int) -> float | None:
     """Return the mean accuracy over classes on the validation set, None if there is none."""
-    path = Path(plan.round_file(number, "validation.json"))
     if "target_validation" not in plan.experiment.images:
         return None
-    return float(json.loads(path.read_text(encoding="utf-8"))["mean_class"])
-
-
-def _moved(plan: Plan, number: int) -> int:
-    path = Path(plan.round_file(number, "moves.json"))
-    return int(json.loads(path.read_text(encoding="utf-8"))["moved"])
+    return float(read_json(plan.round_file(number, "validation.json"))["mean_class"])

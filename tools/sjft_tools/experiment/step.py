@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sjft_tools.json_file import read_json
 
 FOLDER = "steps"  # of the markers, in the run folder
 LOGS = "logs"  # of the steps, in the run folder
@@ -90,7 +91,7 @@ def read_markers(folder: str) -> dict[str, Marker]:
 def read_marker(path: Path) -> Marker | None:
     """Return the content of a marker, empty if it is damaged; None if there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except ValueError:

@@ -7,6 +7,7 @@ steps nothing is known, and that is said.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from sjft_tools.experiment.step import Marker, Step
@@ -56,9 +57,7 @@ class TimeLeft:
 
 
 def _kinds(steps: Iterable[Step]) -> str:
-    counts: dict[str, int] = {}
-    for step in steps:
-        counts[step.kind] = counts.get(step.kind, 0) + 1
+    counts = Counter(step.kind for step in steps)
     return ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in counts.items())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from sjft_tools.nets.text import Word
@@ -90,17 +91,11 @@ def shown_layers(fields: list[Field]) -> list[ShownLayer]:
 
 def _runs(fields: list[Field]) -> Iterator[list[Field]]:
     """Cut `fields` into messages, one each, and stretches without any."""
-    run: list[Field] = []
-    for field in fields:
-        if field.is_message and run:
-            yield run
-            run = []
-        if field.is_message:
-            yield [field]
+    for is_message, run in groupby(fields, lambda field: field.is_message):
+        if is_message:
+            yield from ([field] for field in run)
         else:
-            run.append(field)
-    if run:
-        yield run
+            yield list(run)
 
 
 def _inside(field: Field) -> list[Field]:

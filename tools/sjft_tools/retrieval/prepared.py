@@ -9,6 +9,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft_tools.checksums import array_checksum
+from sjft_tools.json_file import read_json
 from sjft_tools.npz import npy_bytes
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.plan import Plan
@@ -86,8 +87,7 @@ def read_array(path: str, checksum: str) -> np.ndarray | None:
 def stored(folder: WorkFolder, plan: Plan) -> Prepared | None:
     """Return what is prepared in `folder` for `plan`; None if it is not there, or damaged."""
     try:
-        with open(folder.file(_ABOUT_FILE), encoding="utf-8") as stream:
-            about = json.load(stream)
+        about = read_json(folder.file(_ABOUT_FILE))
         if about["plan"] != plan.identity():
             return None
         checksums = about["targets"], about["limits"]

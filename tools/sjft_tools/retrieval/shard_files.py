@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sjft_tools.checksums import array_checksum, checksum_of
+from sjft_tools.json_file import read_json
 from sjft_tools.matching.candidates import Candidates
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.work_folder import put_file
@@ -103,8 +104,7 @@ class ShardFiles:
 
     def _whole(self, shard: int) -> tuple[Stats, bytes] | None:
         try:
-            with open(self._file(shard, "json"), encoding="utf-8") as stream:
-                about: dict[str, Any] = json.load(stream)
+            about: dict[str, Any] = read_json(self._file(shard, "json"))
             with open(self._file(shard, "npz"), "rb") as stream:
                 content = stream.read()
             known = (about["format"], about["pass"], about["shard"], about["checksum"])

@@ -14,6 +14,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft_tools import file_lock
+from sjft_tools.json_file import read_json
 from sjft_tools.retrieval.inputs import Paths
 from sjft_tools.retrieval.plan import Plan
 from sjft_tools.work_folder import PLAN_FILE, WorkFolder, hold, put_file
@@ -83,8 +84,7 @@ def read_plan(path: str) -> tuple[Plan, Paths] | None:
     """
     file = os.path.join(path, PLAN_FILE)
     try:
-        with open(file, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(file)
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         return Plan(**content["plan"]), Paths(**content["paths"])
