@@ -250,6 +250,16 @@ def test_no_folder_for_temporary_files(opened: list, monkeypatch: pytest.MonkeyP
     assert (take(opened[0], Numbers())["data"] == 0).all()
 
 
+def test_a_system_without_files_in_memory(opened: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.memfd_create")
+    monkeypatch.setattr("sjft.worker_handle._TIME_TO_SPEAK_S", 60)
+    opened.append(open_stream(Numbers("hang", at=2), params(1, timeout_s=0.5)))
+    take(opened[0], Numbers())
+    take(opened[0], Numbers())
+    with pytest.raises(WorkerError, match=r"(?s)did not finish .* last words:.* in fill"):
+        take(opened[0], Numbers())
+
+
 def test_workers_follow_a_parent_that_is_killed() -> None:
     reader, writer = os.pipe()
     parent = os.fork()

@@ -27,7 +27,8 @@ class WorkerError(RuntimeError):
 
 def _nameless_file() -> BinaryIO:
     """Return a file that vanishes with the last process that holds it."""
-    if hasattr(os, "memfd_create"):  # Linux: takes no room in folders that may be full or read-only
+    with contextlib.suppress(AttributeError, OSError):  # other systems, and Linux before 3.17
+        # needs no folder for temporary files, which may be full or read-only
         return open(os.memfd_create("last words of a worker"), "w+b")
     return tempfile.TemporaryFile()
 
