@@ -136,6 +136,20 @@ def test_bad_records(tmp_path, value, message):
     assert sorted(os.listdir(path)) == ["data.mdb", "lock.mdb"]
 
 
+def test_images_that_cannot_be_decoded_may_be_borne(tmp_path):
+    bad = encoded_datum(b"<html>", 4)
+    path = write_records(tmp_path / "lmdb", {b"0": bad, b"1": good(), b"2": bad})
+    printed = run_sjft("index", path, "--max-bad-images", 1, status=2)
+    assert "record 2 (key 2) of" in printed.splitlines()[-1]
+    assert "bad images so far: 2, at most 1 (--max-bad-images)" in printed
+    printed = run_sjft("index", path, "--max-bad-images", 2)
+    assert "record 0 (key 0) of" in printed and "record 2 (key 2) of" in printed
+    assert f"indexed 3 images, 2 classes, of {path}; 2 of them cannot be decoded\n" in printed
+    assert ImageLmdb(str(path)).labels.tolist() == [4, 1, 4]
+    run_sjft("convert", "joined", path, tmp_path / "whole", "--on-bad", "skip")
+    assert ImageLmdb(str(tmp_path / "whole")).labels.tolist() == [1]
+
+
 def test_bad_lmdbs(tmp_path):
     printed = run_sjft("index", tmp_path / "no", status=2)
     assert "no does not exist: expected a folder with data.mdb" in printed
