@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+import torch
+
 from conftest import draw_image, run_sjft, write_image_lmdb
 from descriptors import brute_force, draw_descriptors, exact_distances
 from processes import run
@@ -25,9 +30,6 @@ from sjft_tools.matching.matcher import Matcher, match_all
 from sjft_tools.matching.products import DeviceProduct
 from sjft_tools.matching.rounding import FLOAT32, TENSOR_FLOAT_32, Arithmetic
 from sjft_tools.top_k import merge
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("numba")
 
 LARGE = (Layer("a", 4, 70_000, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
 SMALL = (Layer("a", 4, 2900, 0.5 / 4), Layer("b", 6, 90, 0.5 / 6))
