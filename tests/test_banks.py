@@ -215,8 +215,8 @@ def test_responses_do_not_depend_on_the_threads_of_a_library(kind: str, tmp_path
         assert (one == here).all()
 
 
-@pytest.mark.parametrize("kind", ["gabor torch", GPU_KINDS[-1]])
-def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
+@pytest.mark.parametrize("kind", ["alexnet torch", "gabor torch", GPU_KINDS[0], GPU_KINDS[-1]])
+def test_a_bank_is_reckoned_in_float32_whatever_other_threads_ask_for(
     kind: str, tmp_path: Path
 ) -> None:
     bank = bank_of(kind, tmp_path)
@@ -226,11 +226,11 @@ def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
     found = []
 
     class Asking(TorchFunctionMode):
-        """Asks for TensorFloat-32, as matching does on a GPU, before each product here."""
+        """Asks for TensorFloat-32, as matching does on a GPU, before each operation here."""
 
         def __torch_function__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            allow_tensor_float_32(True)
             if "matmul" in function.__name__:
-                allow_tensor_float_32(True)
                 found.append(torch.get_float32_matmul_precision())
             return function(*args, **(kwargs or {}))
 
@@ -240,9 +240,10 @@ def test_products_of_a_bank_are_in_float32_whatever_other_threads_ask_for(
     assert torch.get_float32_matmul_precision() == "high"
     with Asking():
         again = bank.responses(images)
-    assert len(found) >= 8
-    assert set(found) == {"highest"}
-    assert (again[0] == expected[0]).all()
+    assert len(found) >= 8 or bank.name == "alexnet"  # whose convolutions have their own setting
+    assert set(found) <= {"highest"}
+    for one, other in zip(expected, again):
+        assert (one == other).all()
     allow_tensor_float_32(True)
     assert torch.get_float32_matmul_precision() == "high"
     allow_tensor_float_32(False)
