@@ -277,6 +277,7 @@ def test_a_stopped_run_leaves_no_output_and_the_next_one_succeeds(
     assert process.returncode == (-9 if sent == signal.SIGKILL else 130)
     assert not out.exists()
     if sent != signal.SIGKILL:
+        assert b"out.work: the same command goes on from there" in printed
         assert b"interrupted; nothing was left half-written" in printed
         assert b"Traceback" not in printed
     run_sjft(*words)

@@ -127,5 +127,6 @@ def run(args: argparse.Namespace) -> None:
         print(retrieve(request))
     except KeyboardInterrupt:
         if os.path.isdir(request.work):
-            print(f"the shards done so far stay in {request.work}", file=sys.stderr)
+            kept = f"what is done is kept in {request.work}: the same command goes on from there"
+            print(kept, file=sys.stderr)
         raise
