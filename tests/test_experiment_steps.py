@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from conftest import draw_image, write_image_lmdb
 from sjft.errors import InputError
 from sjft_tools.experiment.fingerprints import MISSING, Fingerprints
 from sjft_tools.experiment.run_lock import run_lock
-from sjft_tools.experiment.step import Step, read_markers
+from sjft_tools.experiment.step import Step, other_command, read_markers
 from sjft_tools.experiment.steps import StepFailed, Steps
 from step_runs import run_all
 
@@ -174,6 +175,18 @@ def test_why_a_step_begins_anew(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert f"begins anew, since {out} is not what it has made: sh" in capfd.readouterr().out
     run_all(tmp_path, Step("1", ["cp", str(a), str(out)], [str(a)], [str(out)]))
     assert "begins anew, since its command was 'sh -c" in capfd.readouterr().out
+
+
+def test_how_a_command_differs() -> None:
+    train = ["sjft", "train", "my solver", "--weights", "a", "--resume"]
+    assert other_command(train, [*train[:4], "b", "--resume"]) == "one with --weights a"
+    assert other_command(train, [*train, "--gpu", "0,1"]) == "one without --gpu 0,1"
+    assert other_command(train, [*train[:2], "x", *train[3:]]) == "one with 'my solver'"
+    assert other_command(train, ["sjft", "view", *train[2:]]) == f"'{shlex.join(train)}'"
+    adapt = ["sjft", "adapt", "--max-iter", "40", "--mean", "1", "2", "3"]
+    assert other_command(adapt, [*adapt[:3], "30", *adapt[4:7], "4"]) == (
+        "one with --max-iter 40, --mean 1 2 3"
+    )
 
 
 def test_another_gpu_does_as_well_as_many_do_not(tmp_path: Path) -> None:

@@ -104,6 +104,28 @@ def is_same_command(words: Sequence[str], others: Sequence[str]) -> bool:
     return _decisive(words) == _decisive(others)
 
 
+def other_command(words: Sequence[str], others: Sequence[str]) -> str:
+    """Return what the command `words` was; of sjft's only what differs from `others`."""
+    had, lacked = (
+        [part for part in _parts(these) if part not in _parts(those)]
+        for these, those in ((words, others), (others, words))
+    )
+    if words[0] != "sjft" or words[:2] != others[:2] or not had + lacked:
+        return f"'{shlex.join(words)}'"
+    return f"one with {', '.join(had)}" if had else f"one without {', '.join(lacked)}"
+
+
+def _parts(words: Sequence[str]) -> list[str]:
+    """Return the words of a command as one types them, an option's with what follows it in one."""
+    parts: list[str] = []
+    for word in words:
+        if word.startswith("--") or not (parts and parts[-1].startswith("--")):
+            parts.append(shlex.quote(word))
+        else:
+            parts[-1] += f" {shlex.quote(word)}"
+    return parts
+
+
 def _decisive(words: Sequence[str]) -> list[object]:
     return [
         len(word.split(",")) if option == "--gpu" else word

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,6 +28,7 @@ from sjft_tools.experiment.step import (
     Step,
     is_same_command,
     marker_file,
+    other_command,
     read_marker,
 )
 from sjft_tools.experiment.step_log import StepLog
@@ -178,7 +178,7 @@ class Steps:
         if not isinstance(command, list) or not isinstance(inputs, dict):
             return "its marker is damaged"
         if not is_same_command(command, step.words):
-            return f"its command was '{shlex.join(command)}'"
+            return f"its command was {other_command(command, step.words)}"
         if set(inputs) != set(step.inputs):
             return "it has read other files"
         for path, fingerprint in inputs.items():
