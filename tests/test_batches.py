@@ -152,6 +152,7 @@ def test_data_bases_that_do_not_fit(world: World, tmp_path: Path) -> None:
         ({"resize": None, "resize_shorter": [30, 40]}, "'crop' must be at most 'resize_shorter'"),
         ({"workers": 5000}, "'workers' must be at most"),
         ({"mean": [1, 2]}, "'mean' must be a list of 3 values"),
+        ({"mean": [1, 2, 256]}, "a list of 3 values, each a number from 0 to 255, got"),
         ({"neighbors": "x"}, "unknown key 'neighbors'; did you mean 'neighbours'?"),
         ({"k0": "many"}, "'k0' must be an integer of at least 1, got \"many\""),
     ],

@@ -48,7 +48,7 @@ _DATA_SPEC = {
     "resize": Param(either(_side, nothing()), None),
     "resize_shorter": Param(either(_side, list_of(_side, 2), nothing()), None),
     "crop": Param(_side, 224),
-    "mean": Param(list_of(number(), 3), [104, 117, 123]),
+    "mean": Param(list_of(number(0, 255), 3), [104, 117, 123]),
     "workers": Param(either(integer(0), nothing()), None),
     "prefetch": Param(either(integer(1, MAX_PREFETCH), nothing()), None),
     "prefetch_mb": Param(integer(1), 512),
