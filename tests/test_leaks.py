@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Callable
 
@@ -182,6 +183,7 @@ def test_the_command(tests_lmdb, leaky, tmp_path):
     assert "not compared: record 20 (key 0000000020) of" in printed
     assert f"1 images of {leaky.path} cannot be decoded: not compared" in printed
     assert "3 of 40 source images show 2 of 8 test images (pairs: 1 identical, 2 near)" in printed
+    assert re.search("^kind +likeness +test image +source image$", printed, re.MULTILINE)
     assert f"wrote {out}: 3 images for 'sjft retrieve --exclude' to leave out" in printed
     assert read_exclusions(str(out), leaky).tolist() == [7, 11, 12]
     lines = out.read_text().splitlines()
@@ -223,6 +225,7 @@ def test_near_descriptors(tests_lmdb, leaky, tmp_path):
     options = ("--neighbours", path, "--json", table, "--out", tmp_path / "x.txt")
     printed = run_sjft("leaks", tests_lmdb.path, leaky.path, *options)
     assert "(pairs: 1 identical, 2 near, 1 descriptor)" in printed
+    assert re.search("^kind +likeness +distance +test image", printed, re.MULTILINE)
     found = json.loads(table.read_text())["pairs"]
     twentieth = float(distances[0, 19])
     assert found[0]["kind"] == "identical" and found[0]["distance"] == pytest.approx(0.1)

@@ -77,7 +77,10 @@ def summary(found: Sequence[Finding], tests: ImageLmdb, source: ImageLmdb) -> st
 
 
 def table(found: Sequence[Finding], tests: ImageLmdb, source: ImageLmdb) -> str:
-    """Return the first pairs as lines of text, and how many more there are."""
+    """Return the first pairs as lines of text, and how many more there are.
+
+    A measure that none of them has gets no column.
+    """
     if not found:
         return ""
     rows = [("kind", "likeness", "distance", "test image", "source image")]
@@ -94,8 +97,11 @@ def table(found: Sequence[Finding], tests: ImageLmdb, source: ImageLmdb) -> str:
                 _words(source, one.source) + hand,
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{word:<{w}}" for word, w in zip(row, widths)).rstrip() for row in rows]
+    columns = [column for column in zip(*rows) if any(column[1:])]  # those with anything in them
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(f"{word:<{w}}" for word, w in zip(row, widths)).rstrip() for row in zip(*columns)
+    ]
     if len(found) > _ROWS:
         lines.append(f"and {len(found) - _ROWS} more pairs")
     return "\n".join(lines)
