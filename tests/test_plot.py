@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from caffe_logs import BVLC, block, write_log
+from conftest import REPO
 from sjft_tools.cli import main
 from sjft_tools.curves.drawing import quantities, smoothed
 from sjft_tools.curves.run import TEST, Key, Run, is_accuracy
@@ -74,10 +75,22 @@ def test_curves_of_two_runs(tmp_path):
 def test_equal_logs_make_equal_files(tmp_path):
     logs = two_logs(tmp_path)
     for name in "ab":
-        main(["plot", *logs, "--out", *(str(tmp_path / f"{name}.{e}") for e in ("svg", "png"))])
-    for ending in ("svg", "png"):
+        outs = [str(tmp_path / f"{name}.{ending}") for ending in ("svg", "png", "pdf")]
+        main(["plot", *logs, "--out", *outs])
+    for ending in ("svg", "png", "pdf"):
         first, second = (tmp_path / f"{name}.{ending}" for name in "ab")
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_letters_in_a_pdf_are_truetype(tmp_path):
+    """Publishers refuse those of Type 3, which matplotlib writes by itself."""
+    curves, net = tmp_path / "curves.pdf", tmp_path / "net.pdf"
+    main(["plot", *two_logs(tmp_path), "--out", str(curves)])
+    main(["view", str(REPO / "prototxt/demo/deploy.prototxt"), "--draw", str(net)])
+    for path in (curves, net):
+        content = path.read_bytes()
+        assert content.startswith(b"%PDF")
+        assert b"/FontFile2" in content and b"/Type3" not in content
 
 
 def test_chosen_quantities_and_smoothing(tmp_path, capsys):
@@ -157,7 +170,7 @@ def test_bad_input(tmp_path, capsys):
         ((log, f"x={same}", *out), "two runs are called 'x': give them names, as in first="),
         ((f"{log},", *out), "names no log between its commas"),
         ((log, "--only", "los", *out), "has the quantity 'los' of --only; did you mean 'loss'?"),
-        ((log, "--out", tmp_path / "out.pdf"), "must end in .png, .svg, .csv"),
+        ((log, "--out", tmp_path / "out.jpg"), "must end in .png, .svg, .pdf, .csv"),
         ((log, *out, tmp_path / "out.png"), "--out names a file twice"),
         ((log, "--out", nothing), "exists: give --force to replace it"),
         (

@@ -6,6 +6,9 @@ from typing import Any
 
 from sjft.errors import InputError
 
+#: Settings of matplotlib by which a PDF's letters are TrueType: publishers refuse its own Type 3.
+PDF_LETTERS = {"pdf.fonttype": 42}
+
 
 def new_figure(width: int, height: int) -> Any:
     """Return an empty figure of `width` x `height` pixels that no window will show.

@@ -19,7 +19,7 @@ from sjft_tools.curves.drawing import draw_curves, quantities
 from sjft_tools.curves.reading import default_names, read_run
 from sjft_tools.curves.run import Run, is_vector
 
-_ENDINGS = (".png", ".svg", ".csv")
+_ENDINGS = (".png", ".svg", ".pdf", ".csv")
 _MOST_PANELS = 24
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         nargs="+",
         required=True,
-        help="what to write, by the name's ending: a picture .png or .svg, the values .csv",
+        help="what to write, by the name's ending: a picture .png, .svg or .pdf, the values .csv",
     )
     parser.add_argument(
         "--only",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sjft_tools.curves.run import TEST, TRAIN, Key, Run, Series, is_accuracy
-from sjft_tools.figures import literal, new_figure
+from sjft_tools.figures import PDF_LETTERS, literal, new_figure
 
 _PANEL = (620, 420)  # pixels
 _LEGEND = 34  # pixels for each row of the legend
@@ -42,7 +42,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def draw_curves(runs: Sequence[Run], shown: Sequence[str], window: int | None, path: str) -> None:
-    """Draw one panel for each quantity of `shown` into `path`, a PNG or an SVG.
+    """Draw one panel for each quantity of `shown` into `path`, a PNG, SVG or PDF.
 
     Accuracies are drawn as errors in per cent. `window`: how many values of a training curve are
     averaged; None for about a fortieth of them.
@@ -132,5 +132,8 @@ def _save(figure: Any, path: str) -> None:
     if path.endswith(".svg"):
         with matplotlib.rc_context({"svg.hashsalt": "sjft", "svg.fonttype": "none"}):
             figure.savefig(path, format="svg", metadata={"Date": None})
+    elif path.endswith(".pdf"):
+        with matplotlib.rc_context(PDF_LETTERS):
+            figure.savefig(path, format="pdf", metadata={"CreationDate": None})
     else:
         figure.savefig(path, format="png")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sjft.errors import InputError
 from sjft_tools.caffemodel import Shape, times
-from sjft_tools.figures import literal, new_figure
+from sjft_tools.figures import PDF_LETTERS, literal, new_figure
 from sjft_tools.netscope.boxes import Box, boxes, fold
 from sjft_tools.netscope.layers import ShownLayer
 
@@ -55,7 +55,10 @@ def draw(path: str, title: str, layers: list[ShownLayer], shapes: dict[str, Shap
             _edge(axes, places[j], places[i], result[j], box)
     for box, place in zip(result, places):
         _box(axes, box, place, shapes)
-    figure.savefig(path, dpi=80)
+    import matplotlib
+
+    with matplotlib.rc_context(PDF_LETTERS):
+        figure.savefig(path, dpi=80)
 
 
 def check_picture(path: str) -> None:
