@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+from numpy.random import Philox
 
 
 def random_bits(seed: int, stream: str, *counter: int, size: int) -> np.ndarray:
@@ -21,7 +22,7 @@ def random_bits(seed: int, stream: str, *counter: int, size: int) -> np.ndarray:
     words = np.zeros(4, np.uint64)
     words[1 : 1 + len(counter)] = counter
     key = np.array([seed, zlib.crc32(stream.encode())], np.uint64)
-    return np.random.Philox(key=key, counter=words).random_raw(size)
+    return Philox(key=key, counter=words).random_raw(size)
 
 
 def uniform(seed: int, stream: str, *counter: int, size: int) -> np.ndarray:
