@@ -7,7 +7,7 @@ from typing import Any
 from sjft.errors import InputError
 
 #: Settings of matplotlib by which a PDF's letters are TrueType: publishers refuse its own Type 3.
-PDF_LETTERS = {"pdf.fonttype": 42}
+PDF_LETTERS: Any = {"pdf.fonttype": 42}
 
 
 def new_figure(width: int, height: int) -> Any:
