@@ -104,6 +104,21 @@ def test_both_streams_reach_their_places(tmp_path: Path) -> None:
     assert err == b"to err\n"
 
 
+def test_errors_stand_below_what_was_printed_before_them(tmp_path: Path) -> None:
+    script = "i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); echo $i; echo e$i >&2; done; touch out"
+    process = start(tmp_path, script, subprocess.PIPE, subprocess.PIPE)
+    process.communicate(timeout=PATIENCE_S)
+    (log,) = tmp_path.rglob("*.log")
+    last, errors = 0, 0
+    for line in log.read_text().splitlines():
+        if line.startswith("e"):
+            errors += 1
+            assert last >= int(line[1:])
+        elif line.isdigit():
+            last = int(line)
+    assert (last, errors) == (2000, 2000)
+
+
 def test_on_a_terminal_the_step_has_one(tmp_path: Path) -> None:
     """Its width too, and what it prints comes through byte by byte."""
     outer, inner = pty.openpty()

@@ -167,13 +167,26 @@ class _Copier(threading.Thread):
             for channel in self._channels:
                 selector.register(channel.outer, selectors.EVENT_READ, channel.target)
             while selector.get_map() and not self._leaves.is_set():
-                for key, _ in selector.select(_POLL_S):
-                    piece = _read(key.fd)
+                selector.select(_POLL_S)
+                for key, piece in _pieces(selector):
                     if not piece:
                         selector.unregister(key.fd)
                         continue
                     self._log.write(piece)
                     outlet(key.data).write(piece)
+
+
+def _pieces(selector: selectors.BaseSelector) -> list[tuple[selectors.SelectorKey, bytes]]:
+    """Read what is there; output comes before the errors that were printed after it.
+
+    Errors are read first: all output from before them is there by then.
+    """
+    pieces = []
+    for target in (2, 1):
+        for key, _ in selector.select(0):
+            if key.data == target:
+                pieces.append((key, _read(key.fd)))
+    return pieces[::-1]
 
 
 def _read(descriptor: int) -> bytes:
