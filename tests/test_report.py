@@ -20,7 +20,7 @@ from sjft_tools.evaluation.protocol import Protocol
 from sjft_tools.evaluation.scores_file import read_scores
 from sjft_tools.experiment.environment import in_turn, note_start, read_starts
 from sjft_tools.experiment.finished import sentence
-from sjft_tools.experiment.page import Bar, Page
+from sjft_tools.experiment.page import Bar, Example, Page
 from sjft_tools.experiment.pictures import picture_of_file, thumbnail
 from sjft_tools.experiment.sections.hard_samples import hardest_images
 from sjft_tools.experiment.sections.selection import dropped_words
@@ -212,6 +212,13 @@ def test_photographs_become_jpegs_and_figures_stay(tmp_path: Path) -> None:
     for name in ("text.png", "empty.png", "absent.png"):
         with pytest.raises(InputError, match=f"{name} cannot be read"):
             picture_of_file(str(tmp_path / name))
+
+
+def test_a_number_stays_with_its_per_cent_sign() -> None:
+    page = Page("x", "y")
+    picture = thumbnail(draw_image(0, 20, 20), 10)
+    page.examples([Example(picture, "rose", ["taken for lily, 24 %"], [])])
+    assert "<p>taken for lily, 24&nbsp;%</p>" in page.text()
 
 
 def test_names_are_text_and_not_html() -> None:

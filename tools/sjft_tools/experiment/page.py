@@ -122,7 +122,7 @@ class Page:
     def examples(self, examples: Iterable[Example]) -> None:
         """Add pictures, each beside those that are like it."""
         for example in examples:
-            lines = "".join(f"<p>{html.escape(line)}</p>" for line in example.lines)
+            lines = "".join(f"<p>{_unbroken(html.escape(line))}</p>" for line in example.lines)
             likes = "".join(
                 f'<li><img alt="" src="{picture.uri}">{html.escape(caption)}</li>'
                 for picture, caption in example.likes
@@ -153,6 +153,11 @@ class Page:
             + "\n".join(self._parts)
             + "\n</body>\n</html>\n"
         )
+
+
+def _unbroken(text: str) -> str:
+    """Return `text` such that no line ends between a number and its per cent sign."""
+    return text.replace(" %", "&nbsp;%")
 
 
 def _cell(cell: object, is_words: bool) -> str:

@@ -114,10 +114,11 @@ def as_text(report: dict[str, Any]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [f"{targets} target images, {sources} source images"]
     lines += ["  ".join(f"{word:>{w}}" for word, w in zip(row, widths)) for row in rows]
-    lines.append(
-        f"dropped classes: those with fewer than {report['min_source_per_class']} images "
-        f"(min_source_per_class)"
-    )
+    if report["min_source_per_class"]:
+        lines.append(
+            f"dropped classes: those with fewer than {report['min_source_per_class']} images "
+            f"(min_source_per_class)"
+        )
     last = report["k0"][-1]
     lines += ["", f"{words(last['k0'])}, the images used most (of {targets} targets):"]
     lines += [f"  {hub['uses']:6d}  {hub['key']}  {hub['class']}" for hub in last["hubs"][:5]]
