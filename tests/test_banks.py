@@ -18,6 +18,7 @@ from sjft.images import decode_image
 from sjft_tools.banks import make_bank, mirrored
 from sjft_tools.banks.bank import warp
 from sjft_tools.banks.gabor import HIGHEST_FREQUENCY, LOWEST_FREQUENCY, gabor_kernel
+from sjft_tools.pycaffe import import_caffe
 from sjft_tools.torch_precision import allow_tensor_float_32
 
 
@@ -298,6 +299,16 @@ def test_auto_takes_what_can_be_imported(tmp_path: Path, monkeypatch: pytest.Mon
     assert make_bank("alexnet", weights).backend in ("torch", "cuda")
     with pytest.raises(InputError, match="pycaffe cannot be imported"):
         make_bank("alexnet", weights, backend="caffe")
+
+
+def test_a_folder_called_caffe_is_not_taken_for_pycaffe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "caffe" / "python").mkdir(parents=True)
+    monkeypatch.delitem(sys.modules, "caffe", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(InputError, match=r"imported \(.*/caffe is a folder of that name, no pack"):
+        import_caffe()
 
 
 def test_backends_that_cannot_be_had_are_refused(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ def import_caffe() -> Any:
     if chatty:
         os.environ[_LOG_LEVEL] = "1"
     try:
-        return importlib.import_module("caffe")
+        caffe = importlib.import_module("caffe")
+        if getattr(caffe, "__file__", None) is None:
+            raise ImportError(f"{next(iter(caffe.__path__))} is a folder of that name, no package")
+        return caffe
     except ImportError as error:
         raise InputError(
             f"pycaffe cannot be imported ({error}): put it on PYTHONPATH, as '. ./env.sh' does"
