@@ -77,6 +77,19 @@ def test_a_folder_above_that_of_the_classes(tree, tmp_path):
     assert "deeper" not in printed
 
 
+def test_folders_within_a_class_may_be_links(tree, tmp_path):
+    (tree / "__MACOSX").mkdir()  # what a Mac's zip leaves is no class
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "5.jpg").write_bytes(encode(draw_image(5)))
+    (tmp_path / "more" / "back").symlink_to(tree / "ä daisy")  # in a circle
+    (tree / "ä daisy" / "0").symlink_to(tmp_path / "more")
+    run_sjft("convert", "folder", tree, tmp_path / "out")
+    stored = [d.data for _, d in datums(tmp_path / "out")]
+    names = ("b rose/10.JPG", "b rose/2.jpg", "b rose/deep/er.png", "ä daisy/1.jpeg")
+    assert stored == [(tree / name).read_bytes() for name in (*names, "ä daisy/0/5.jpg")]
+    assert ImageLmdb(str(tmp_path / "out")).class_names == ["b rose", "ä daisy"]
+
+
 def test_folder_with_class_names_keeps_labels_for_a_part_of_the_classes(tree, tmp_path):
     (tmp_path / "names.txt").write_text("a tulip\nb rose\nä daisy\n", encoding="utf-8")
     options = ("--class-names", tmp_path / "names.txt")

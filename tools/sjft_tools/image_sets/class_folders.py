@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from sjft.errors import InputError, did_you_mean
 from sjft_tools.image_sets import Entry, ImageSet
 from sjft_tools.image_sets.class_names import read_class_names, readable
+from sjft_tools.image_sets.files import in_folder, is_hidden
 
 #: What counts as an image by its name, in any case of letters; other files are left out.
 ENDINGS = (
@@ -88,14 +89,10 @@ def folder_names(folder: str) -> list[str]:
     return sorted(
         entry.name
         for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith(".")
+        if entry.is_dir() and not is_hidden(f"{entry.name}/")
     )
 
 
 def _files(folder: str) -> Iterator[str]:
     """Yield the files below `folder`, hidden ones left out, sorted within each folder."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield os.path.join(parent, name)
+    return (os.path.join(folder, name) for name, _ in in_folder(folder) if not is_hidden(name))

@@ -73,13 +73,13 @@ def files_in(path: str, scratch: str, nested: bool = False) -> Files:
     neither, or is cut short.
     """
     if os.path.isdir(path):
-        found = _in_folder(path, nested)
+        found = in_folder(path, nested)
     elif _magic(path).startswith(_ZIP):
         found = _in_zip(path)
     else:
         found = _in_tar(_plain_tar(path, scratch), path, nested)
     bar = progress(found, f"list {os.path.basename(path)}", unit="file")
-    places = {name: place for name, place in bar if not _is_hidden(name)}
+    places = {name: place for name, place in bar if not is_hidden(name)}
     inner = [name for name in places if name.lower().endswith(_ARCHIVES)]
     if inner:
         print(
@@ -90,14 +90,19 @@ def files_in(path: str, scratch: str, nested: bool = False) -> Files:
     return Files(path, places)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Tell whether the file at the path `name` within is hidden, or in a folder that is."""
     return name.startswith((".", "__MACOSX/")) or "/." in name
 
 
-def _in_folder(
-    folder: str, nested: bool, inside: str = "", above: tuple[tuple[int, int], ...] = ()
+def in_folder(
+    folder: str, nested: bool = False, inside: str = "", above: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[tuple[str, Place]]:
-    """Yield the files below `folder`, links followed unless they lead back to what is `above`."""
+    """Yield the files below `folder`, links followed unless they lead back to what is `above`.
+
+    A folder's files come before those of the folders in it, both sorted by name. `nested`: see
+    files_in(). Raises InputError if a folder cannot be read.
+    """
     try:
         state = os.stat(folder)
         found = sorted(os.scandir(folder), key=lambda entry: (entry.is_dir(), entry.name))
@@ -109,7 +114,7 @@ def _in_folder(
     for entry in found:
         name = f"{inside}{entry.name}"
         if entry.is_dir():
-            yield from _in_folder(entry.path, nested, f"{name}/", (*above, here))
+            yield from in_folder(entry.path, nested, f"{name}/", (*above, here))
         elif nested and entry.name.endswith(".tar"):
             for member, place in _in_tar(entry.path, entry.path, nested=False):
                 yield f"{name}/{member}", place
