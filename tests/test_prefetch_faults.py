@@ -42,6 +42,15 @@ def test_a_killed_worker_is_replaced_and_no_batch_is_lost(
     assert "a new one takes its place" in said
 
 
+def test_a_signal_without_a_name(opened: list, capfd: pytest.CaptureFixture) -> None:
+    opened.append(open_stream(Numbers(), params(1)))
+    number = signal.SIGRTMIN + 5
+    os.kill(workers_of(opened[0])[0], number)
+    for _ in range(10):
+        take(opened[0], Numbers())
+    assert f"was killed by signal {number} (without a name)" in capfd.readouterr().err
+
+
 def test_all_workers_killed_at_once(opened: list) -> None:
     batches = Numbers()
     opened.append(open_stream(batches, params(3, 6)))

@@ -124,7 +124,8 @@ class WorkerHandle:
             return f"{name} ended for an unknown reason"
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            return f"{name} was killed by signal {number} ({signal.Signals(number).name})"
+            known = {each.value: each.name for each in signal.Signals}
+            return f"{name} was killed by signal {number} ({known.get(number, 'without a name')})"
         return f"{name} ended with status {os.WEXITSTATUS(status)}"
 
     def end(self) -> None:
