@@ -86,7 +86,8 @@ def test_letters_in_a_pdf_are_truetype(tmp_path):
     """Publishers refuse those of Type 3, which matplotlib writes by itself."""
     curves, net = tmp_path / "curves.pdf", tmp_path / "net.pdf"
     main(["plot", *two_logs(tmp_path), "--out", str(curves)])
-    main(["view", str(REPO / "prototxt/demo/deploy.prototxt"), "--draw", str(net)])
+    view = ["--output", str(tmp_path / "net_view.prototxt"), "--draw", str(net)]
+    main(["view", str(REPO / "prototxt/demo/deploy.prototxt"), *view])
     for path in (curves, net):
         content = path.read_bytes()
         assert content.startswith(b"%PDF")
