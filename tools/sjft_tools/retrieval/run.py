@@ -14,6 +14,7 @@ from sjft_tools.atomic import folder_name, refuse_existing, tidy
 from sjft_tools.lmdb_writer import refuse_other_contents
 from sjft_tools.matching.products import Product
 from sjft_tools.retrieval import finish
+from sjft_tools.retrieval.detail import advice_on_detail
 from sjft_tools.retrieval.engine import Engine
 from sjft_tools.retrieval.inputs import Inputs, open_inputs
 from sjft_tools.retrieval.memory import memory_text
@@ -139,6 +140,9 @@ def _announce(request: Request, inputs: Inputs, plan: Plan, product: Product) ->
         f"{left_out}, shards of {plan.shard_size}\n{memory}",
         file=sys.stderr,
     )
+    advice = advice_on_detail(inputs.target, inputs.source, bank)
+    if advice:
+        print(advice, file=sys.stderr)
 
 
 def _settle(folder: RetrievalFolder, plan: Plan, request: Request) -> None:
