@@ -43,7 +43,7 @@ def test_list_keeps_the_bytes(tmp_path):
     assert images.labels.tolist() == [7, 0, 3]
     assert images.class_names == []
     np.testing.assert_array_equal(images.image(1), draw_image(2))
-    assert sorted(os.listdir(out)) == ["data.mdb", "sjft.json", "sjft_labels.npy"]
+    assert sorted(os.listdir(out)) == ["data.mdb", "sjft.json", "sjft_labels.npy", "sjft_sides.npy"]
 
 
 def test_list_with_root_and_class_names(tmp_path):

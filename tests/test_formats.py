@@ -95,6 +95,8 @@ def test_image_lmdb(folder):
     assert side_file["left_out"] == 1
     assert side_file["written_by"].startswith("sjft ")
     assert labels.dtype == np.int32 and labels.tolist() == [i % 5 for i in range(40)]
+    sides = np.load(path / "sjft_sides.npy", allow_pickle=False)
+    assert sides.dtype == np.int32 and sides.tolist() == [20 + i % 3 for i in range(40)]
     for i, (key, value) in enumerate(found):
         assert key == b"%010d" % i
         datum = parse_datum(value)

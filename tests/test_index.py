@@ -25,7 +25,7 @@ from sjft_tools.neighbour_lmdb_writer import write_neighbours
 
 NAMES = ["b.png", "deep/a.png", "c d.png"]
 LABELS = [4, 0, 2]
-SIDE_FILES = ["sjft.json", "sjft_keys.npy", "sjft_labels.npy"]
+SIDE_FILES = ["sjft.json", "sjft_keys.npy", "sjft_labels.npy", "sjft_sides.npy"]
 
 
 def png(seed: int) -> bytes:
@@ -145,7 +145,13 @@ def test_images_that_cannot_be_decoded_may_be_borne(tmp_path):
     printed = run_sjft("index", path, "--max-bad-images", 2)
     assert "record 0 (key 0) of" in printed and "record 2 (key 2) of" in printed
     assert f"indexed 3 images, 2 classes, of {path}; 2 of them cannot be decoded\n" in printed
-    assert ImageLmdb(str(path)).labels.tolist() == [4, 1, 4]
+    images = ImageLmdb(str(path))
+    assert images.labels.tolist() == [4, 1, 4]
+    assert images.sides is not None and images.sides.tolist() == [
+        0,
+        min(draw_image(0).shape[:2]),
+        0,
+    ]
     run_sjft("convert", "joined", path, tmp_path / "whole", "--on-bad", "skip")
     assert ImageLmdb(str(tmp_path / "whole")).labels.tolist() == [1]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sjft.errors import InputError
 from sjft.image_lmdb import ImageLmdb
-from sjft.layer_params import JointDataParams, TargetDataParams
+from sjft.layer_params import ERROR, JointDataParams, TargetDataParams
 from sjft.levels import read_levels
 from sjft.neighbour_lmdb import NeighbourLmdb
 from sjft.randomness import uniform
@@ -26,6 +26,7 @@ from sjft.selection import (
     select,
 )
 from sjft.slots import show_record, shown_or_replaced
+from sjft.small_images import refuse_small_images
 
 
 class Batches:
@@ -96,6 +97,9 @@ class JointBatches(Batches):
             target.name,
         )
         neighbours.close()
+        used = [(images, np.arange(images.count)) for images in self._targets]
+        used.append((self._source, np.flatnonzero(self._selection.labels >= 0)))
+        refuse_small_images(used, params.geometry, _bearable(params))
         self._pairs = n = params.batch_size // 2
         self._sampler = JointSampler(
             target_labels=target.labels,
@@ -169,6 +173,8 @@ class TargetBatches(Batches):
     def __init__(self, params: TargetDataParams, rank: int = 0, ranks: int = 1) -> None:
         """Open the LMDB. Raises InputError. `rank` and `ranks` matter only with a seed."""
         self._target = ImageLmdb(params.target, "target")
+        all_images = np.arange(self._target.count)
+        refuse_small_images([(self._target, all_images)], params.geometry, _bearable(params))
         self._params = params
         self._rank = rank
         self._ranks = ranks
@@ -234,6 +240,11 @@ class TargetBatches(Batches):
 
 def _means(params: JointDataParams | TargetDataParams) -> dict[str, np.ndarray]:
     return {"data": params.mean.reshape(3, 1, 1)}
+
+
+def _bearable(params: JointDataParams | TargetDataParams) -> int:
+    """Return how many images may be bad before training stops."""
+    return 0 if params.on_bad_image == ERROR else params.prefetch.max_bad_images
 
 
 def _open_versions(paths: Sequence[str]) -> list[ImageLmdb]:

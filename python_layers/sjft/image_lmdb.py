@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from sjft.errors import InputError
@@ -10,13 +12,16 @@ from sjft.record_lmdb import RecordLmdb
 from sjft.side_file import IMAGES
 
 LABELS_FILE = "sjft_labels.npy"
+SIDES_FILE = "sjft_sides.npy"
 
 
 class ImageLmdb(RecordLmdb):
-    """A folder with ``data.mdb``, ``sjft.json`` and ``sjft_labels.npy``.
+    """A folder with ``data.mdb``, ``sjft.json``, ``sjft_labels.npy`` and ``sjft_sides.npy``.
 
-    Attributes besides those of RecordLmdb: `labels`, int32 (count,), from 0, read without touching
-    the images; `class_names`, one per label, or empty; `fingerprint` of the contents.
+    Attributes besides those of RecordLmdb: `labels`, int32 (count,), from 0, and `sides`, int32
+    (count,), the images' shorter sides in pixels, 0 for one that is not known, read without
+    touching the images; `sides` is None where nobody wrote them down. `class_names`, one per label,
+    or empty; `fingerprint` of the contents.
     """
 
     def __init__(self, path: str, role: str = "image") -> None:
@@ -29,6 +34,8 @@ class ImageLmdb(RecordLmdb):
         self.class_names: list[str] = self.info["class_names"]
         self.fingerprint: str = self.info["fingerprint"]
         self.labels: np.ndarray = self._load(LABELS_FILE)
+        has_sides = os.path.exists(os.path.join(self.folder, SIDES_FILE))
+        self.sides: np.ndarray | None = self._load(SIDES_FILE) if has_sides else None
         if self.labels.min() < 0:
             i = int(self.labels.argmin())
             raise InputError(f"{self.name(i)} has the label {self.labels[i]}: expected 0 or more")

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
+from array import array
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from sjft_tools.atomic import OUTPUT
 from sjft_tools.command import progress
 from sjft_tools.conversion_state import LeftOut, is_same_plan, position_of, write_plan
 from sjft_tools.image_files import Storage
-from sjft_tools.image_lmdb_writer import write_image_side_files
+from sjft_tools.image_lmdb_writer import side_in, write_image_side_files
 from sjft_tools.image_sets import ImageSet
 from sjft_tools.lmdb_writer import LmdbWriter
 from sjft_tools.mapping import prepared_in_order
@@ -44,7 +45,7 @@ def write_images(
     os.makedirs(output, exist_ok=True)
     with contextlib.closing(LmdbWriter(output, resumable=True)) as writer:
         try:
-            _append(images, writer, left_out, storage, skip_bad, workers)
+            sides = _append(images, writer, left_out, storage, skip_bad, workers)
         except BaseException:
             if writer.committed:
                 kept = f"{writer.committed} images are kept: the same command goes on from there"
@@ -56,7 +57,7 @@ def write_images(
     labels = np.array([entry.label for entry in images.entries], np.int32)[used]
     if len(labels) != info["count"]:
         raise RuntimeError(f"{info['count']} records were written for {len(labels)} images")
-    write_image_side_files(output, info, labels, images.class_names)
+    write_image_side_files(output, info, labels, images.class_names, np.array(sides, np.int32))
     return labels, len(left_out.positions)
 
 
@@ -67,12 +68,16 @@ def _append(
     storage: Storage,
     skip_bad: bool,
     workers: int,
-) -> None:
-    """Append the records that `writer` lacks, and note in `left_out` the images that have none."""
+) -> array[int]:
+    """Append the records that `writer` lacks, and note in `left_out` the images that have none.
+
+    Returns the shorter sides of all images in the LMDB, in pixels.
+    """
     entries = images.entries
+    sides = array("i")
     if writer.committed:
-        for _ in progress(writer.take_in(), "read what is there", total=writer.committed):
-            pass
+        for value in progress(writer.take_in(), "read what is there", total=writer.committed):
+            sides.append(side_in(value))
     start = position_of(writer.count, left_out.positions)
     left_out.cut(start)
     prepared = prepared_in_order(entries[start:], storage, workers)
@@ -81,6 +86,7 @@ def _append(
         for position, record in enumerate(bar, start):
             if not record.problem:
                 writer.add(record.value)
+                sides.append(side_in(record.value))
                 continue
             if not skip_bad:
                 raise InputError(record.problem)
@@ -91,6 +97,7 @@ def _append(
                     f"none of the first {len(left_out.positions)} images can be read, the last "
                     f"because {record.problem}"
                 )
+    return sides
 
 
 def is_begun(work: str) -> bool:

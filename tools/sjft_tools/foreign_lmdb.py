@@ -19,12 +19,14 @@ from sjft_tools.command import progress
 class Contents(NamedTuple):
     """What side files tell.
 
-    `keys`: bytes (N,), in key order; `labels`: int32 (N,); `fingerprint`, `probe`: see side_file;
-    `bad`: how many images cannot be decoded.
+    `keys`: bytes (N,), in key order; `labels`: int32 (N,); `sides`: int32 (N,), the shorter sides
+    in pixels, 0 for images that cannot be decoded, of which there are `bad`; `fingerprint`,
+    `probe`: see side_file.
     """
 
     keys: np.ndarray
     labels: np.ndarray
+    sides: np.ndarray
     fingerprint: str
     probe: str
     bad: int
@@ -53,6 +55,7 @@ def _read(path: str, transaction: Any, count: int, most_bad: int) -> Contents:
     fingerprint = Fingerprint()
     keys: list[bytes] = []
     labels = np.empty(count, np.int32)
+    sides = np.zeros(count, np.int32)
     bad = 0
     bar = progress(transaction.cursor(), "index", count)
     for i, (key, value) in enumerate(bar):
@@ -60,7 +63,8 @@ def _read(path: str, transaction: Any, count: int, most_bad: int) -> Contents:
         if key.endswith(b"\0"):
             raise InputError(f"{name} has a key that ends in a zero byte, expected keys of text")
         try:
-            labels[i] = decode_datum(value, name)[1]
+            image, labels[i] = decode_datum(value, name)
+            sides[i] = min(image.shape[:2])
         except BadImageError as error:
             labels[i] = parse_datum(value, name).label  # of what is no Datum this is an error
             bad += 1
@@ -74,7 +78,7 @@ def _read(path: str, transaction: Any, count: int, most_bad: int) -> Contents:
         fingerprint.add(key, value)
         keys.append(key)
     check = probe(count, keys.__getitem__, lambda i: transaction.get(keys[i], b""))
-    return Contents(np.array(keys), labels, fingerprint.text(), check, bad)
+    return Contents(np.array(keys), labels, sides, fingerprint.text(), check, bad)
 
 
 def has_running_keys(keys: np.ndarray) -> bool:

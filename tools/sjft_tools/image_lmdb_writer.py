@@ -13,7 +13,7 @@ import numpy as np
 
 from sjft import __version__
 from sjft.errors import InputError
-from sjft.image_lmdb import LABELS_FILE
+from sjft.image_lmdb import LABELS_FILE, SIDES_FILE
 from sjft.messages import Datum
 from sjft.record_lmdb import KEY_FORMAT
 from sjft.side_file import IMAGES, write_side_file
@@ -31,16 +31,28 @@ def encoded_datum(image_bytes: bytes, label: int, height: int = 0, width: int = 
     return datum.SerializeToString()
 
 
+def side_in(value: bytes) -> int:
+    """Return the shorter side in pixels that a Datum's bytes state, 0 if they state none."""
+    datum = Datum.FromString(value)
+    return min(datum.height, datum.width)
+
+
 def write_image_side_files(
-    folder: str, info: dict[str, Any], labels: np.ndarray, class_names: Sequence[str]
+    folder: str,
+    info: dict[str, Any],
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    sides: np.ndarray | None = None,
 ) -> None:
-    """Write ``sjft_labels.npy`` and ``sjft.json`` of an image LMDB into `folder`.
+    """Write ``sjft_labels.npy``, ``sjft_sides.npy`` and ``sjft.json`` of an image LMDB.
 
     `info`: what LmdbWriter.finish returned, "key_format" if the keys are not the running number,
     and whatever else the side file is to record; `labels`: int32 (count,); `class_names`: one per
-    label, or empty.
+    label, or empty; `sides`: int32 (count,), as ImageLmdb has them.
     """
     save_array(os.path.join(folder, LABELS_FILE), labels)
+    if sides is not None:
+        save_array(os.path.join(folder, SIDES_FILE), sides)
     content = {
         "format": IMAGES,
         "key_format": KEY_FORMAT,

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         if not has_running_keys(contents.keys):
             info["key_format"] = None
             save_array(os.path.join(folder, KEYS_FILE), contents.keys)
-        write_image_side_files(folder, info, contents.labels, names)
+        write_image_side_files(folder, info, contents.labels, names, contents.sides)
     classes = len(set(contents.labels.tolist()))
     bad = f"; {contents.bad} of them cannot be decoded" if contents.bad else ""
     print(f"indexed {len(contents.keys)} images, {classes} classes, of {args.lmdb}{bad}")
