@@ -36,7 +36,7 @@ setup(
         # the .mat files of published data sets, for sjft convert
         "mat": ["scipy"],
         # compiled kernels for sjft retrieve; numpy does the same, far slower
-        "numba": ["numba>=0.57"],
+        "numba": ["numba>=0.56"],
         # another engine for the AlexNet bank and for matching, on the CPU or a GPU
         "torch": ["torch>=2.1"],
         # the kernels of sjft retrieve on a GPU, for a torch of CUDA 13

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+import digits_run
 from processes import SJFT, run
 from sjft.errors import InputError
 from sjft.prefetch import BatchStream
@@ -114,8 +115,6 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the images of `digits_run`."""
-    import digits_run  # inside Debian 11 its packages are missing, and no test wants it
-
     folder = tmp_path_factory.mktemp("images")
     digits_run.draw_images(folder)
     return folder
@@ -124,8 +123,6 @@ def digit_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(digit_images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The run folder of an undisturbed run of `digits_run`, and what it printed."""
-    import digits_run
-
     folder = tmp_path_factory.mktemp("undisturbed")
     path = digits_run.write(folder, digits_run.experiment(digit_images))
     return folder / "run", run_sjft("run", path, "--out", folder / "run", cwd=REPO)

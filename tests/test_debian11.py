@@ -1,4 +1,4 @@
-"""The tests of the layers once more, inside Debian 11's own Caffe; the scripts that bring it."""
+"""Tests of layers and commands once more, in Debian 11's own Caffe; the scripts that bring it."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ SCRIPTS = REPO / "tests" / "debian11"
 RUN, ROOT = SCRIPTS / "run.sh", SCRIPTS / "root.sh"
 CANNOT = 77  # exit status where the machine gives no right to do it
 
-#: What is about the offline commands, not about what Caffe loads: a word stands for all test files
-#: whose names begin with it. Every other one runs inside Debian 11, new ones included.
-OFFLINE = {
+#: What is neither about what Caffe loads nor a look at the other commands: a word stands for all
+#: test files whose names begin with it. Every other one runs inside Debian 11, new ones included.
+OUTSIDE = {
     *("adapt", "alexnet_weights", "atomic", "banks", "bins", "bundle", "caffe_install", "check"),
-    *("cli", "convert", "cuda_build", "debian11", "demo", "describe", "distance"),
+    *("cli", "convert", "cuda_build", "debian11", "demo", "describe", "distance", "docs"),
     *("earlier_results", "evaluate", "exact", "exclusion", "experiment_steps", "experiments"),
-    *("formats", "fuse", "gallery", "gpu", "graft", "harden", "histogram", "import_original"),
-    *("index", "leaks", "limits", "matching", "merged", "models", "multi_crop", "neighbours"),
-    *("nets", "netscope", "only_skip", "overlap", "plot", "prototxt", "random_neighbours"),
-    *("report", "retrieval", "retrieve", "rounding", "run", "step_output", "unfinished"),
-    *("upgrade_prototxt", "upgraded_nets", "view"),
+    *("formats", "gpu", "graft_refusals", "harden", "histogram", "import_original", "index"),
+    *("leaks", "limits", "matching", "merged", "models", "multi_crop", "nets", "netscope"),
+    *("only_skip", "overlap", "plot_logs", "random_neighbours", "report", "retrieval"),
+    *("retrieve", "rounding", "run_checks", "run_file", "run_kills", "run_watch", "step_output"),
+    *("unfinished", "upgrade_prototxt", "upgraded_nets"),
 }
 
 #: Debian 11's versions, and a program that prints those it finds.
@@ -75,10 +75,10 @@ for batches in (JointBatches(joint, rank=1, ranks=2), TargetBatches(resized)):
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give up rights")
 
 
-def layer_tests() -> list[str]:
+def tests_inside() -> list[str]:
     """The test files that run inside Debian 11, relative to the checkout."""
     names = {f"{path.stem[len('test_') :]}_": path for path in (REPO / "tests").glob("test_*.py")}
-    beginnings = tuple(f"{word}_" for word in OFFLINE)
+    beginnings = tuple(f"{word}_" for word in OUTSIDE)
     for beginning in beginnings:  # or the list above names a file that is gone
         assert any(name.startswith(beginning) for name in names), beginning
     return sorted(
@@ -110,7 +110,7 @@ def inside(*command: str) -> str:
 
 
 @pytest.mark.usefixtures("debian11")
-def test_the_layers_pass_their_tests(capfd: pytest.CaptureFixture) -> None:
+def test_layers_and_commands_pass_their_tests(capfd: pytest.CaptureFixture) -> None:
     found = json.loads(inside("python3", "-c", PRINT_VERSIONS).splitlines()[-1])
     versions = dict(zip(VERSIONS, found))
     caffe, pycaffe = found[len(VERSIONS) :]
@@ -120,7 +120,7 @@ def test_the_layers_pass_their_tests(capfd: pytest.CaptureFixture) -> None:
         "/usr/lib/python3/dist-packages/caffe/__init__.py",
     )
 
-    files = layer_tests()
+    files = tests_inside()
     output = inside("python3", "-m", "pytest", "-p", "no:cacheprovider", *files)
     summary = output.splitlines()[-1].strip("= ")
     assert re.fullmatch(r"\d+ passed(, \d+ (skipped|warnings?))* in .*", summary), output

@@ -243,7 +243,9 @@ def test_bad_arguments(joint, tmp_path):
     net = str(joint)
     assert "expected one: several go with --check" in refused(["view", net, net])
     assert "cannot be read: No such file" in refused(["view", str(tmp_path / "no")])
-    assert "cannot be drawn: expected a name that" in refused(["view", net, "--draw", "v.gif2"])
+    assert "cannot be drawn: expected a name that" in refused(
+        ["view", net, "--draw", str(tmp_path / "v.gif2")]
+    )
     assert not (tmp_path / "net_view.prototxt").exists()
 
 
