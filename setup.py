@@ -26,7 +26,7 @@ setup(
         "protobuf>=3.12",
         # Not opencv-python: its wheel opens windows and asks for libGL, which a server has not.
         "opencv-python-headless>=4.5",
-        "lmdb>=1.0",
+        "lmdb>=0.98",
         "tqdm>=4.57",
     ],
     extras_require={
