@@ -204,7 +204,9 @@ def environment(changes: dict[str, str]) -> dict[str, str]:
     """Return this process's environment with changes, and the checkout's code for any Python."""
     own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     joined = os.pathsep.join([*map(str, PATHS), *own])
-    return {**os.environ, "GLOG_minloglevel": "1", "PYTHONPATH": joined, **changes}
+    # Unbuffered, so that a log's lines are in order, and all there if the step is killed.
+    own_choice = {"GLOG_minloglevel": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": joined}
+    return {**os.environ, **own_choice, **changes}
 
 
 def report(out: Path) -> str:

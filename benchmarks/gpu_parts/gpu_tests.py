@@ -7,6 +7,7 @@ Caffe and one with torch, each skips what it lacks; where both are one, it runs 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -30,6 +31,7 @@ def main(settings: Settings, findings: Findings) -> None:
         return
     import pytest
 
+    os.environ.pop("PYTEST_ADDOPTS", None)  # which whoever runs all tests has chosen for those
     found = Outcomes(findings)
     files = settings["files"] or marked_files()
     words = ["-m", MARK, "-p", "no:cacheprovider", *map(str, files)]

@@ -114,7 +114,7 @@ def timed(settings: Settings, net: str) -> str:
         check=False,
     )
     if process.returncode:
-        print(process.stdout[-2000:], flush=True)
+        print(process.stdout[-2000:])
         raise SystemExit(f"caffe time: {reason(process.returncode, process.stdout)}")
     return process.stdout
 
