@@ -75,7 +75,7 @@ for batches in (JointBatches(joint, rank=1, ranks=2), TargetBatches(resized)):
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to give up rights")
 
 
-def tests_inside() -> list[str]:
+def files_inside() -> list[str]:
     """The test files that run inside Debian 11, relative to the checkout."""
     names = {f"{path.stem[len('test_') :]}_": path for path in (REPO / "tests").glob("test_*.py")}
     beginnings = tuple(f"{word}_" for word in OUTSIDE)
@@ -120,7 +120,7 @@ def test_layers_and_commands_pass_their_tests(capfd: pytest.CaptureFixture) -> N
         "/usr/lib/python3/dist-packages/caffe/__init__.py",
     )
 
-    files = tests_inside()
+    files = files_inside()
     output = inside("python3", "-m", "pytest", "-p", "no:cacheprovider", *files)
     summary = output.splitlines()[-1].strip("= ")
     assert re.fullmatch(r"\d+ passed(, \d+ (skipped|warnings?))* in .*", summary), output
