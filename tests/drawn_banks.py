@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpus import require_caffe_on_a_gpu
+from gpus import require_caffe_on_a_gpu, require_torch_on_a_gpu
 from sjft_tools.banks import make_bank
 from sjft_tools.banks.alexnet_weights import SHAPES
 from sjft_tools.banks.bank import Bank
@@ -31,10 +31,10 @@ def require(backend: str) -> None:
     """Skip a test of a backend that this machine does not have."""
     if backend == "caffe-gpu":
         require_caffe_on_a_gpu()
-    if backend in ("torch", "cuda"):
-        torch = pytest.importorskip("torch")
-        if backend == "cuda" and not torch.cuda.is_available():
-            pytest.skip("needs a GPU and a torch that can use it")
+    if backend == "torch":
+        pytest.importorskip("torch")
+    if backend == "cuda":
+        require_torch_on_a_gpu()
 
 
 def bank_of(kind: str, tmp_path: Path) -> Bank:

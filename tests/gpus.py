@@ -1,4 +1,4 @@
-"""Whether Caffe can use a GPU on this machine; tests that need one are skipped where not."""
+"""Whether Caffe or torch can use a GPU here; tests that need one are skipped where not."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def require_caffe_on_a_gpu() -> None:
     """Skip the test where Caffe cannot use a GPU."""
     if why_no_gpu():
         pytest.skip("needs a GPU and a Caffe built with CUDA")
+
+
+def require_torch_on_a_gpu() -> None:
+    """Skip the test where torch is missing or cannot use a GPU."""
+    if not pytest.importorskip("torch").cuda.is_available():
+        pytest.skip("needs a GPU and a torch that can use it")
 
 
 def require_caffe_for_the_cpu() -> None:

@@ -18,12 +18,12 @@ import torch
 
 from conftest import draw_image, run_sjft, write_image_lmdb
 from descriptors import brute_force, draw_descriptors, exact_distances
+from gpus import require_torch_on_a_gpu
 from processes import run
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import QUANTUM, Distance
 from sjft_tools.matching import device_pairs, device_sources
-from sjft_tools.matching.device_arithmetic import fastest, keeps_bound
 from sjft_tools.matching.device_pairs import DevicePairs
 from sjft_tools.matching.exact import compiled_for_gpu
 from sjft_tools.matching.matcher import Matcher, match_all
@@ -120,39 +120,6 @@ def test_sources_are_brought_to_the_gpu_once(monkeypatch: pytest.MonkeyPatch) ->
     assert (pairs.exact(sources, rows, columns) == distances[rows, columns]).all()
 
 
-def keep_bits(monkeypatch: pytest.MonkeyPatch, of_elements: int, of_sums: int) -> None:
-    """Have torch's products on this CPU lose bits, as a device's may."""
-
-    def cut(numbers: np.ndarray, bits: int) -> np.ndarray:
-        fraction, exponent = np.frexp(numbers)
-        return np.ldexp(np.trunc(np.ldexp(fraction, bits)), exponent - bits)
-
-    def lossy(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        columns, rows = (cut(each.numpy(), of_elements) for each in (left.T, right))
-        total = np.zeros((len(left), right.shape[1]), np.float32)
-        for column, row in zip(columns, rows):
-            total = cut(total + np.outer(column, row), of_sums)
-        return torch.from_numpy(total)
-
-    monkeypatch.setattr(torch.Tensor, "__matmul__", lossy)
-
-
-@pytest.mark.parametrize(
-    ("of_elements", "of_sums", "expected"),
-    [(24, 24, FLOAT32), (11, 24, TENSOR_FLOAT_32), (11, 14, None), (8, 24, None)],
-)
-def test_the_arithmetic_is_what_the_device_keeps_bits_for(
-    of_elements: int, of_sums: int, expected: Arithmetic | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keep_bits(monkeypatch, of_elements, of_sums)
-    choose = fastest.__wrapped__
-    if expected is not None:
-        assert choose(torch.device("cpu")) is expected
-        return
-    with pytest.raises(InputError, match=r"the GPU adds up float32 in a lesser precision"):
-        choose(torch.device("cpu"))
-
-
 def test_a_gpu_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*words: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
@@ -236,11 +203,6 @@ def test_large_blocks_where_there_is_room_beside_the_targets(
     assert device_pairs.best_block(device, 10_000, 35_200) == (4096 if free == 30 else 1024)
 
 
-def require_gpu() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU and a torch that can use it")
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("layers", [SMALL, LARGE])
 @pytest.mark.parametrize("compiled", [True, False])
@@ -251,7 +213,7 @@ def test_a_gpu_gives_the_same_bytes(
     arithmetic: Arithmetic,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    require_gpu()
+    require_torch_on_a_gpu()
     if not compiled:
         monkeypatch.setattr(DevicePairs, "_compiled_units", lambda self: None)
     distance = Distance(layers, 20)
@@ -267,58 +229,15 @@ def test_a_gpu_gives_the_same_bytes(
 
 @pytest.mark.gpu
 def test_numba_compiles_for_the_gpu() -> None:
-    require_gpu()
+    require_torch_on_a_gpu()
     assert compiled_for_gpu() is not None
-
-
-@pytest.mark.gpu
-def test_a_gpu_keeps_the_bits_that_its_arithmetic_counts_on() -> None:
-    require_gpu()
-    if torch.cuda.get_device_capability() < (8, 0):
-        pytest.skip("needs a GPU with TensorFloat-32")
-    torch.set_float32_matmul_precision("high")  # another library's wish: ours decides
-    device = torch.device("cuda")
-    assert keeps_bound(FLOAT32, device)
-    assert keeps_bound(TENSOR_FLOAT_32, device)
-
-
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
-@pytest.mark.parametrize(("sources", "targets"), [(1, 1), (7, 300), (1024, 1280)])
-def test_a_product_is_added_to_others_as_a_whole(
-    device: str, arithmetic: Arithmetic, sources: int, targets: int
-) -> None:
-    # Were each term added to the sum of earlier products, the bound would have to be wider.
-    if device == "cuda":
-        require_gpu()
-    rounded = 2.0**24  # beside which no 0.5 counts
-    pairs = DevicePairs(Distance(SMALL, 20), draw_descriptors(1, 1, SMALL, 20), device, arithmetic)
-    total = torch.full((sources, targets), rounded, device=device)
-    terms = arithmetic.terms
-    operands = (
-        torch.full((n, terms), 2.0**i, device=device) for n, i in ((sources, 0), (targets, -1))
-    )
-    pairs._add_product(total, *operands)
-    assert (total == rounded + terms / 2).all()
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("arithmetic", [FLOAT32, TENSOR_FLOAT_32])
-def test_a_gpu_keeps_the_bound(arithmetic: Arithmetic) -> None:
-    require_gpu()
-    layers = (Layer("a", 40, 2900, 0.5 / 40), Layer("b", 60, 600, 0.5 / 60))
-    distance = Distance(layers, 100)
-    descriptors = draw_descriptors(1, 200, layers, 100)
-    exact = exact_distances(distance, descriptors, descriptors)
-    bounds = DevicePairs(distance, descriptors, "cuda", arithmetic).upper_bounds(descriptors)
-    assert (exact <= bounds.T).all()
 
 
 @pytest.mark.parametrize("on", ["torch", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_retrieving(on: str, tmp_path: Path) -> None:
     """Describing and matching side by side in one process, as 'sjft retrieve' has them."""
     if on == "cuda":
-        require_gpu()
+        require_torch_on_a_gpu()
     sets = [
         write_image_lmdb(tmp_path / name, [draw_image(seed) for seed in seeds], [0] * len(seeds))
         for name, seeds in (("target", range(9)), ("source", range(5, 155)))

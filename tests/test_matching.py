@@ -13,6 +13,7 @@ from descriptors import (
     exact_distances,
     hide_kernels,
 )
+from gpus import require_torch_on_a_gpu
 from sjft.errors import InputError
 from sjft_tools.banks.bank import Layer
 from sjft_tools.distance import Distance
@@ -189,9 +190,7 @@ def test_a_product_that_is_not_there_is_refused() -> None:
 
 @pytest.mark.gpu
 def test_a_real_gpu_gives_the_same_bytes() -> None:
-    torch = pytest.importorskip("torch")
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU and a torch that can use it")
+    require_torch_on_a_gpu()
     distance = Distance(LAYERS, BINS)
     targets, sources = draw_descriptors(1, 60), draw_descriptors(2, 500)
     expected = brute_force(distance, targets, sources, 50)
